@@ -1,0 +1,209 @@
+"""Algorithm 1: the relevance of every pixel for some targets of one network and one photo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import lcm
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .authors_code import Faults, stale_window
+from .errors import ConfigurationError
+from .evidence import (
+    IMAGENET_TRAINING_INSTANCES,
+    activation_difference,
+    expectation,
+    weight_of_evidence,
+    weight_of_evidence_error,
+)
+from .network.network import Network
+from .result import RelevanceMap, versions
+from .samplers import Sampler
+from .targets import Measure, Target
+from .windows import WindowGrid
+
+#: Samples that are drawn and evaluated between two reports of progress, about.
+_SAMPLES_AT_ONCE = 400
+
+
+class Evaluator(Protocol):
+    """Computes targets of perturbed photos; see `predict_diff.network.minibatch`."""
+
+    network: Network
+    targets: tuple[Target, ...]
+    batch_size: int
+
+    def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]: ...
+
+    def evaluate(
+        self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
+    ) -> NDArray[np.float32]: ...
+
+
+def prediction_difference(
+    x: NDArray[np.float32],
+    evaluator: Evaluator,
+    sampler: Sampler,
+    samples: int = 20,
+    stride: int = 1,
+    seed: int = 0,
+    instances: int = IMAGENET_TRAINING_INSTANCES,
+    faults: Faults | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RelevanceMap:
+    """Algorithm 1 of the paper.
+
+    Parameters
+    ----------
+    x : ndarray, shape (C, H, W), float32
+        The photo as the network sees it.
+    evaluator : Evaluator
+        Holds the network and the targets, all of which are explained in one pass.
+    sampler : Sampler
+        p(x_w | surround) or p(x_w); its `k` is the side of the windows.
+    samples : int, default 20
+        S. Paper: 20.
+    stride : int, default 1
+        Step between windows. Paper: 1.
+    seed : int, default 0
+    instances : int
+        N of the Laplace correction. Paper: the number of training instances.
+    faults : Faults, optional
+        Faults of the authors' code to repeat; none by default.
+    progress : callable, optional
+        Called with the number of windows done and their total.
+
+    Returns
+    -------
+    RelevanceMap
+        Weight of evidence (bits) where a target is a probability, activation difference elsewhere.
+
+    Raises
+    ------
+    ConfigurationError
+        If S or a size is impossible.
+    """
+    faults = faults or Faults()
+    check_settings(samples, instances)
+    if faults.no_feature_maps:
+        _refuse_feature_maps(evaluator)
+    started = time.perf_counter()
+    network, targets = evaluator.network, evaluator.targets
+    grid = WindowGrid(*x.shape[1:], sampler.k, stride)
+
+    known = evaluator.values(x)  # p(c | x)
+    expected = np.empty((len(targets), len(grid)))
+    expected_error = np.empty_like(expected)
+
+    def marginalise(windows: NDArray[np.int64], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        patches = sampler.sample(x, windows, samples, seed)  # x'_w <- samples of p(x_w | surround)
+        predictions = evaluator.evaluate(x, windows, patches)  # p(c | x')
+        return expectation(predictions)  # p(c | x \ x_w) := sum_w / S
+
+    for part in _parts(len(grid), samples, evaluator.batch_size):  # for every patch x_w of size k x k in x
+        expected[:, part], expected_error[:, part] = marginalise(grid.positions[part], seed)
+        if progress is not None:
+            progress(part.stop, len(grid))
+
+    measures = measures_of(network, targets, faults.evidence_by_position)
+    relevance, standard_error = _relevance(network, targets, measures, known, expected, expected_error, instances)
+
+    counts = np.ones(len(grid), np.int64)
+    again = stale_window(len(grid), samples) if faults.stale_window else None
+    if again is not None:
+        # Authors' code: the window is sampled anew, added once more and counted once more.
+        second = marginalise(grid.positions[again : again + 1], seed + 1)
+        value, _ = _relevance(network, targets, measures, known, *second, instances)
+        relevance[:, again] = (relevance[:, again] + value[:, 0]) / 2
+        counts[again] = 2
+
+    return RelevanceMap(
+        grid=grid,
+        targets=targets,
+        measures=measures,
+        known=known,
+        expected=expected,
+        relevance=relevance,
+        standard_error=standard_error,
+        counts=counts,
+        provenance={
+            "network": network.describe(),
+            "sampler": sampler.describe(),
+            "samples": samples,
+            "seed": seed,
+            "laplace_instances": instances,
+            "faults": faults.describe(),
+            "batch_size": evaluator.batch_size,
+            "evaluator": type(evaluator).__name__,
+            "seconds": time.perf_counter() - started,
+            "versions": versions(),
+        },
+    )
+
+
+def measures_of(network: Network, targets: Sequence[Target], by_position: bool = False) -> tuple[Measure, ...]:
+    """Weight of evidence for probabilities (eq. 3), activation difference for everything else (eq. 7).
+
+    With `by_position`, as the authors' code has it: weight of evidence for whatever stands last.
+    """
+    if by_position:
+        last = targets[-1].blob
+        return tuple("WE" if target.blob == last else "AD" for target in targets)
+    return tuple("WE" if _is_unit_probability(network, target) else "AD" for target in targets)
+
+
+def check_settings(samples: int, instances: int) -> None:
+    """ConfigurationError unless S and N are positive."""
+    if samples < 1:
+        raise ConfigurationError(f"S: expected at least one sample a window, found {samples}; the paper uses 20")
+    if instances < 1:
+        raise ConfigurationError(f"N of the Laplace correction: expected a positive number, found {instances}")
+
+
+def _is_unit_probability(network: Network, target: Target) -> bool:
+    return len(target.index) == len(network.blobs[target.blob]) and network.is_probability(target.blob)
+
+
+def _relevance(
+    network: Network,
+    targets: Sequence[Target],
+    measures: Sequence[Measure],
+    known: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    expected_error: NDArray[np.float64],
+    instances: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Relevance of each window for each target, and its standard error; shapes (U, n)."""
+    relevance, error = np.empty_like(expected), np.empty_like(expected)
+    for u, (target, measure) in enumerate(zip(targets, measures, strict=True)):
+        if measure == "WE":
+            classes = network.blobs[target.blob][0]
+            relevance[u] = weight_of_evidence(known[u], expected[u], instances, classes)
+            error[u] = weight_of_evidence_error(expected[u], expected_error[u], instances, classes)
+        else:
+            relevance[u] = activation_difference(known[u], expected[u])
+            error[u] = expected_error[u]
+    return relevance, error
+
+
+def _refuse_feature_maps(evaluator: Evaluator) -> None:
+    for target in evaluator.targets:
+        if len(target.index) < len(evaluator.network.blobs[target.blob]):
+            raise ConfigurationError(
+                f"target {target}: the authors' code cannot average over a feature map (a shape mismatch raises); "
+                f"choose a unit, or switch the fault no_feature_maps off"
+            )
+
+
+def _parts(windows: int, samples: int, batch_size: int) -> Iterator[slice]:
+    """Ranges of windows whose samples fill whole batches where that is possible without waiting long."""
+    whole = lcm(samples, batch_size) // samples
+    at_once = max(1, _SAMPLES_AT_ONCE // samples)
+    if whole <= 4 * at_once:
+        at_once = whole * max(1, at_once // whole)
+    for start in range(0, windows, at_once):
+        yield slice(start, min(start + at_once, windows))
+

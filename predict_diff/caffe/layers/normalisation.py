@@ -1,0 +1,63 @@
+"""Normalisation: local response, batch statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import caffe_pb2
+from ..graph import Layer, Value
+from .pooling import PoolingWindow, pool
+from .registry import layer_type
+
+
+@layer_type("LRN")
+def local_response_normalisation(layer: Layer) -> list[Value]:
+    """x (k + alpha / n sum x^2)^-beta over n neighbouring channels, or over an n x n window of the plane.
+
+    Caffe: lrn_layer. Within a channel, alpha is divided by n x n and k is ignored: it is 1.
+    """
+    settings = layer.parameters.lrn_param
+    bottom, size = layer.bottom, int(settings.local_size)
+    if size < 1 or size % 2 == 0:
+        raise layer.error(f"local_size: expected an odd number, found {size}")
+    if settings.norm_region == caffe_pb2.LRNParameter.ACROSS_CHANNELS:
+        if bottom.rank != 4:
+            raise layer.error(f"expected a blob with 4 axes, found {bottom.rank}")
+        alpha, beta, k = float(settings.alpha), float(settings.beta), float(settings.k)
+        return [layer.same("LRN", [bottom], size=size, alpha=alpha, beta=beta, bias=k)]
+    margin = (size - 1) // 2
+    squares = layer.same("Mul", [bottom, bottom])
+    means = pool(layer, squares, PoolingWindow(size, size, 1, 1, margin, margin), average=True)[0]
+    scaled = layer.same("Mul", [means, layer.constant(settings.alpha)])
+    divisor = layer.same("Pow", [layer.same("Add", [scaled, layer.constant(1)]), layer.constant(-settings.beta)])
+    return [layer.same("Mul", [bottom, divisor])]
+
+
+@layer_type("BatchNorm")
+def batch_norm(layer: Layer) -> list[Value]:
+    """(x - mean) / sqrt(variance + eps), channel by channel; scale and shift are a Scale layer's business.
+
+    Caffe: batch_norm_layer. Blobs 0 and 1 are sums, to be divided by blob 2; if that is 0, both are 0.
+    """
+    settings = layer.parameters.batch_norm_param
+    bottom = layer.bottom
+    if settings.HasField("use_global_stats") and not settings.use_global_stats:
+        return [_batch_statistics(layer, bottom, float(settings.eps))]
+    layer.expect_blobs(3)
+    channels = (1,) if bottom.rank == 1 else (layer.size(bottom, 1),)
+    mean, variance = layer.blob(0, channels, "means"), layer.blob(1, channels, "variances")
+    count = float(layer.blob(2, (1,), "the scale factor")[0])
+    factor = np.float32(0 if count == 0 else 1 / count)
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    statistics = [layer.constant(array) for array in (ones, zeros, mean * factor, variance * factor)]
+    return [layer.same("BatchNormalization", [bottom, *statistics], epsilon=float(settings.eps))]
+
+
+def _batch_statistics(layer: Layer, bottom: Value, eps: float) -> Value:
+    """Normalise by the statistics of the batch itself, as in training; the variance is the biased one."""
+    axes = layer.integers([axis for axis in range(bottom.rank) if axis != 1])
+    shape = tuple(size if axis == 1 else 1 for axis, size in enumerate(bottom.shape))
+    centred = layer.same("Sub", [bottom, layer.emit("ReduceMean", [bottom, axes], shape)])
+    variance = layer.emit("ReduceMean", [layer.same("Mul", [centred, centred]), axes], shape)
+    deviation = layer.same("Sqrt", [layer.same("Add", [variance, layer.constant(eps)])])
+    return layer.same("Div", [centred, deviation])

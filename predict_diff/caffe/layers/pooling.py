@@ -1,0 +1,157 @@
+"""Pooling over windows, and over whole planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from .. import caffe_pb2
+from ..graph import Layer, Value
+from .registry import layer_type
+
+_MAX, _AVERAGE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
+
+
+@layer_type("Pooling")
+def pooling(layer: Layer) -> list[Value]:
+    """Maximum or average over windows. A second top of MAX is the place of each maximum in its plane.
+
+    Caffe: pooling_layer. Output sizes round up.
+    """
+    settings = layer.parameters.pooling_param
+    bottom = layer.bottom
+    if bottom.rank != 4:
+        raise layer.error(f"expected a blob with 4 axes, found {bottom.rank}")
+    if settings.pool not in (_MAX, _AVERAGE):
+        raise layer.error("STOCHASTIC pooling draws at random, so a converted network cannot repeat it")
+    with_mask = len(layer.parameters.top) > 1
+    if with_mask and settings.pool != _MAX:
+        raise layer.error("only MAX pooling has a second top")
+    if settings.global_pooling:
+        if any((settings.kernel_size, settings.kernel_h, settings.kernel_w)):
+            raise layer.error("global_pooling takes no kernel size")
+        window = PoolingWindow(*layer.sizes(bottom, 2), 1, 1, 0, 0, round_up=False)
+    else:
+        window = PoolingWindow.from_settings(layer)
+    return pool(layer, bottom, window, settings.pool == _AVERAGE, with_mask)
+
+
+@dataclass(frozen=True)
+class PoolingWindow:
+    """Geometry of a pooling layer: kernel, stride and pad along both axes."""
+
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    round_up: bool = True
+
+    @classmethod
+    def from_settings(cls, layer: Layer) -> PoolingWindow:
+        settings = layer.parameters.pooling_param
+
+        def pair(both: str, name: str) -> tuple[int, int]:
+            named = settings.HasField(f"{name}_h"), settings.HasField(f"{name}_w")
+            if any(named) and settings.HasField(both):
+                raise layer.error(f"{both} excludes {name}_h and {name}_w")
+            if name == "kernel" and any(named) != all(named):
+                raise layer.error("kernel_h and kernel_w go together")
+            # Caffe: a stride of which only one axis is named keeps its default, 1, on the other.
+            if any(named):
+                unset = 1 if name == "stride" else 0
+                return (
+                    int(settings.stride_h if name == "stride" else getattr(settings, f"{name}_h"))
+                    if named[0]
+                    else unset,
+                    int(settings.stride_w if name == "stride" else getattr(settings, f"{name}_w"))
+                    if named[1]
+                    else unset,
+                )
+            value = int(getattr(settings, both))
+            return value, value
+
+        kernel, stride, pad = pair("kernel_size", "kernel"), pair("stride", "stride"), pair("pad", "pad")
+        if min(kernel) < 1 or min(stride) < 1:
+            raise layer.error(f"expected kernel and stride of at least 1, found {kernel} and {stride}")
+        if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
+            raise layer.error(f"expected a pad smaller than the kernel {kernel}, found {pad}")
+        return cls(*kernel, *stride, *pad, round_up=settings.round_mode == caffe_pb2.PoolingParameter.CEIL)
+
+    def output_sizes(self, height: int, width: int) -> tuple[int, int]:
+        """Caffe's output sizes, empty last windows included."""
+        sizes = []
+        for size, kernel, stride, pad in self._axes(height, width):
+            span = size + 2 * pad - kernel
+            pooled = (-(-span // stride) if self.round_up else span // stride) + 1
+            # Caffe: with any padding, the last window has to start inside the image or its leading pad.
+            if (self.pad_h or self.pad_w) and (pooled - 1) * stride >= size + pad:
+                pooled -= 1
+            sizes.append(pooled)
+        return sizes[0], sizes[1]
+
+    def filled_sizes(self, height: int, width: int) -> tuple[int, int]:
+        """How many of the windows touch the image; without padding, a last one can miss it."""
+        return tuple(  # type: ignore[return-value]
+            min(pooled, -(-(size + pad) // stride))
+            for pooled, (size, _, stride, pad) in zip(
+                self.output_sizes(height, width), self._axes(height, width), strict=True
+            )
+        )
+
+    def overhangs(self, height: int, width: int) -> bool:
+        """Whether a last window reaches beyond the padded image, which ONNX calls ceil mode."""
+        return any(
+            (pooled - 1) * stride + kernel > size + 2 * pad
+            for pooled, (size, kernel, stride, pad) in zip(
+                self.filled_sizes(height, width), self._axes(height, width), strict=True
+            )
+        )
+
+    def _axes(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
+        return [
+            (height, self.kernel_h, self.stride_h, self.pad_h),
+            (width, self.kernel_w, self.stride_w, self.pad_w),
+        ]
+
+
+def pool(layer: Layer, bottom: Value, window: PoolingWindow, average: bool, with_mask: bool = False) -> list[Value]:
+    """Add the operators that pool `bottom`; returns the pooled value and, if asked for, the mask."""
+    height, width = layer.sizes(bottom, 2)
+    pooled = window.output_sizes(height, width)
+    filled = window.filled_sizes(height, width)
+    if min(filled) < 1:
+        raise layer.error(f"the kernel is larger than its padded input, {height} x {width}")
+    shape = (*bottom.shape[:2], *filled)
+    whole = (window.kernel_h, window.kernel_w) == (height, width) and filled == (1, 1)
+    if whole and window.pad_h == window.pad_w == 0 and not with_mask:
+        return [layer.emit("GlobalAveragePool" if average else "GlobalMaxPool", [bottom], shape)]
+    attributes: dict[str, object] = {
+        "kernel_shape": (window.kernel_h, window.kernel_w),
+        "strides": (window.stride_h, window.stride_w),
+        "pads": (window.pad_h, window.pad_w, window.pad_h, window.pad_w),
+        "ceil_mode": int(window.overhangs(height, width)),
+    }
+    if average:
+        # Caffe: the divisor counts padding, but nothing beyond it; ONNX says the same from opset 22 on.
+        tops = [layer.emit("AveragePool", [bottom], shape, count_include_pad=1, **attributes)]
+    elif with_mask:
+        values, places = layer.emit_many("MaxPool", [bottom], [shape, shape], **attributes)
+        places.type = TensorProto.INT64
+        # ONNX counts through the whole tensor, Caffe within each plane.
+        within = layer.same("Mod", [places, layer.integers([height * width])])
+        tops = [values, layer.same("Cast", [within], to=TensorProto.FLOAT)]
+    else:
+        tops = [layer.emit("MaxPool", [bottom], shape, **attributes)]
+    if filled == pooled:
+        return tops
+    # Caffe: an empty window keeps what it was initialised with: -FLT_MAX, the mask -1, an average 0 / 0.
+    fills = [np.nan] if average else [-np.finfo(np.float32).max, -1.0]
+    ends = layer.integers([0, 0, 0, 0, 0, 0, pooled[0] - filled[0], pooled[1] - filled[1]])
+    return [
+        layer.emit("Pad", [top, ends, layer.constant(fill)], (*bottom.shape[:2], *pooled))
+        for top, fill in zip(tops, fills, strict=False)
+    ]

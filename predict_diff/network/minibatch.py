@@ -1,0 +1,169 @@
+"""Evaluates perturbed photos in mini-batches: every target of every sample, in one pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from ..errors import ConfigurationError
+from ..targets import Target
+from .graphs import Shape, opset, prune
+from .network import Network, run_session
+
+logger = logging.getLogger(__name__)
+
+#: What the activations of one batch may take, as far as a batch size is chosen from memory.
+_ACTIVATION_BYTES = {"cpu": 1 << 29, "cuda": 1 << 33}
+_LARGEST_BATCH = {"cpu": 20, "cuda": 512}
+
+_OUTPUT = "targets"
+
+
+class MiniBatchEvaluator:
+    """The values of some targets for photos in which a window has been replaced.
+
+    Every batch has the same shape; the last is filled up with the photo itself. Results therefore do not depend
+    on how many windows a call has, and CUDA tunes its convolutions once.
+
+    Parameters
+    ----------
+    network : Network
+    targets : sequence of Target
+        All of them are computed in the same pass.
+    batch_size : int, optional
+        Photos in a batch; chosen from memory and provider by default.
+
+    Raises
+    ------
+    ConfigurationError
+        If the network has no such target, or the batch size is not positive.
+    """
+
+    def __init__(self, network: Network, targets: Sequence[Target], batch_size: int | None = None) -> None:
+        if not targets:
+            raise ConfigurationError("targets: expected at least one, found none")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigurationError(f"batch size: expected at least 1, found {batch_size}")
+        self.network = network
+        self.targets = tuple(Target(network.resolve(target.blob), target.index) for target in targets)
+        for target in self.targets:
+            target.check(network.blobs)
+        self.batch_size = batch_size or suggested_batch_size(network)
+        self._session = network.extended(with_targets(network.load(), self.targets, network.blobs))
+
+    def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The targets of the photo itself.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W), float32
+
+        Returns
+        -------
+        ndarray, shape (U,), float64
+        """
+        return self._run(np.broadcast_to(x, (self.batch_size, *x.shape)))[0].astype(np.float64)
+
+    def evaluate(
+        self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The targets of photos in which one window has been replaced by one sample.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W), float32
+            The photo.
+        windows : ndarray, shape (n, 2), int64
+            Upper left pixels.
+        patches : ndarray, shape (n, S, C, k, k), float32
+            What goes into each window.
+
+        Returns
+        -------
+        ndarray, shape (n, S, U), float32
+        """
+        count, samples, _, k, _ = patches.shape
+        flat = patches.reshape(count * samples, *patches.shape[2:])
+        values = np.empty((count * samples, len(self.targets)), np.float32)
+        # A fresh array for each call, but not for each batch: only the windows are put in and taken out again.
+        batch = np.repeat(x[None], self.batch_size, axis=0)
+        for start in range(0, len(flat), self.batch_size):
+            stop = min(start + self.batch_size, len(flat))
+            places = [windows[i // samples] for i in range(start, stop)]
+            for photo, (row, column), patch in zip(batch, places, flat[start:stop], strict=False):
+                photo[:, row : row + k, column : column + k] = patch
+            values[start:stop] = self._run(batch)[: stop - start]
+            for photo, (row, column) in zip(batch, places, strict=False):
+                photo[:, row : row + k, column : column + k] = x[:, row : row + k, column : column + k]
+        return values.reshape(count, samples, len(self.targets))
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return run_session(self._session, {self.network.input_name: np.ascontiguousarray(batch)})[0]
+
+
+def suggested_batch_size(network: Network) -> int:
+    """As many photos as the provider gains from, and whose activations fit into a part of the memory."""
+    numbers = sum(prod(shape) for shape in network.blobs.values()) + prod(network.input_shape)
+    budget = _ACTIVATION_BYTES[network.provider]
+    if network.provider == "cpu":
+        budget = min(budget, _available_memory() // 4)
+    return int(max(1, min(_LARGEST_BATCH[network.provider], budget // (4 * numbers))))
+
+
+def _available_memory() -> int:
+    """Bytes that the system could hand out now; generous where it does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        logger.debug("This system does not tell how much memory is available.")
+    return 1 << 32
+
+
+def with_targets(model: onnx.ModelProto, targets: Sequence[Target], shapes: dict[str, Shape]) -> onnx.ModelProto:
+    """A model whose one output holds the targets, (N, U) float32, in order.
+
+    Means over feature maps and the choice of units happen in the graph, so that no blob has to leave the device.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    for position, target in enumerate(targets):
+        groups.setdefault((target.blob, len(target.index)), []).append(position)
+    extended = prune(model, list(dict.fromkeys(target.blob for target in targets)))
+    graph = extended.graph
+    del graph.output[:]
+    parts: list[str] = []
+    order: list[int] = []
+
+    def integers(name: str, values: Sequence[int]) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
+        return name
+
+    for number, ((blob, axes), positions) in enumerate(groups.items()):
+        stem, value, shape = f"{_OUTPUT}/{number}", blob, shapes[blob]
+        if axes < len(shape):
+            free = list(range(1 + axes, 1 + len(shape)))
+            if opset(model) >= 18:
+                inputs = [value, integers(f"{stem}/free", free)]
+                graph.node.append(helper.make_node("ReduceMean", inputs, [f"{stem}/mean"], keepdims=0))
+            else:
+                graph.node.append(helper.make_node("ReduceMean", [value], [f"{stem}/mean"], keepdims=0, axes=free))
+            value = f"{stem}/mean"
+        units = [int(np.ravel_multi_index(targets[i].index, shape[:axes])) for i in positions]
+        graph.node.append(helper.make_node("Flatten", [value], [f"{stem}/flat"], axis=1))
+        chosen = integers(f"{stem}/units", units)
+        graph.node.append(helper.make_node("Gather", [f"{stem}/flat", chosen], [f"{stem}/chosen"], axis=1))
+        parts.append(f"{stem}/chosen")
+        order.extend(positions)
+    graph.node.append(helper.make_node("Concat", parts, [f"{_OUTPUT}/grouped"], axis=1))
+    back = integers(f"{_OUTPUT}/order", [int(i) for i in np.argsort(order)])
+    graph.node.append(helper.make_node("Gather", [f"{_OUTPUT}/grouped", back], [_OUTPUT], axis=1))
+    graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, ["N", len(targets)]))
+    return extended

@@ -1,0 +1,368 @@
+"""A network: an ONNX file on ONNX Runtime, with named blobs and an explicit choice of provider."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..errors import NetworkError, closest
+from .gradient import gradient_model
+from .graphs import Shape, blob_shapes, producers, prune
+
+logger = logging.getLogger(__name__)
+
+Provider = Literal["auto", "cpu", "cuda"]
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class Network:
+    """A classifier that ONNX Runtime can run.
+
+    Parameters
+    ----------
+    source : path or onnx.ModelProto
+        Any ONNX classifier with one float32 image input (N, C, H, W); converted from Caffe or not.
+    provider : {"auto", "cpu", "cuda"}
+        "cuda" is an error where ONNX Runtime cannot run it; "auto" then takes the CPU, and says so once.
+    threads : int, optional
+        Threads within an operator on the CPU; all cores by default.
+    tf32 : bool, default False
+        Let CUDA round the operands of convolutions to 10 bits of mantissa: faster, and no longer faithful.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file or of the graph.
+    sha256 : str
+        Of the file, or of the serialised model.
+    provider : {"cpu", "cuda"}
+        What runs.
+    blobs : dict of str to tuple of int
+        Shape of each blob, batch axis left out, in the order in which they are computed.
+    outputs : tuple of str
+        The blobs that the file itself names as outputs.
+
+    Raises
+    ------
+    NetworkError
+        If the file cannot be read or run, or does not take one image.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | onnx.ModelProto,
+        provider: Provider = "auto",
+        threads: int | None = None,
+        tf32: bool = False,
+    ) -> None:
+        self._source = source
+        self._threads = threads
+        self._tf32 = tf32
+        model = self._load()
+        self.name = Path(source).stem if isinstance(source, str | Path) else str(model.graph.name)
+        self.input_name, self.input_shape = _image_input(model, self.name)
+        self.outputs = tuple(str(value.name) for value in model.graph.output)
+        self.metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
+        self._layers, self.blobs = _names(self.metadata, blob_shapes(model))
+        self._producers = producers(model)
+        self._sessions: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
+        self.provider: Literal["cpu", "cuda"] = self._choose_provider(provider)
+
+    @cached_property
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        if isinstance(self._source, onnx.ModelProto):
+            digest.update(self._source.SerializeToString(deterministic=True))
+        else:
+            with Path(self._source).open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        return digest.hexdigest()
+
+    def resolve(self, name: str) -> str:
+        """The blob that a name stands for: a blob's own, or that of a layer that made one.
+
+        Raises
+        ------
+        NetworkError
+            If there is neither; the message has the closest names.
+        """
+        if name in self.blobs:
+            return name
+        tops = self._layers.get(name, [])
+        if tops:
+            return tops[0]
+        raise NetworkError(
+            f"{self.name}: expected the name of a blob or layer, found '{name}'"
+            f"{closest(name, [*self.blobs, *self._layers])}"
+        )
+
+    def is_probability(self, blob: str) -> bool:
+        """Whether a blob is the output of a softmax, so that its units are probabilities."""
+        name: str | None = self.resolve(blob)
+        while name is not None and name in self._producers:
+            node = self._producers[name]
+            if node.op_type == "Softmax":
+                return True
+            # Exporters and deploy files put shape-only operators behind it.
+            name = node.input[0] if node.op_type in {"Identity", "Flatten", "Reshape", "Squeeze"} else None
+        return False
+
+    def penultimate(self, blob: str) -> str:
+        """What the softmax that makes `blob` is applied to; the blob itself if it is no probability."""
+        name = self.resolve(blob)
+        while self.is_probability(name):
+            name = self._producers[name].input[0]
+        return name
+
+    def run(self, x: NDArray[np.float32], blobs: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Values of some blobs.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, C, H, W) or (C, H, W), float32
+            Photos as the network sees them.
+        blobs : str or sequence of str
+            Names of blobs, or of layers.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (N, ...), float32
+            Under the names that were asked for.
+
+        Raises
+        ------
+        NetworkError
+            If there is no such blob, or x has another shape.
+        """
+        asked = [blobs] if isinstance(blobs, str) else list(blobs)
+        names = tuple(dict.fromkeys(self.resolve(blob) for blob in asked))
+        session = self._session(names)
+        values = dict(zip(names, run_session(session, {self.input_name: self.batch(x)}), strict=True))
+        return {blob: values[self.resolve(blob)] for blob in asked}
+
+    def gradient(
+        self, x: NDArray[np.float32], blob: str, unit: int | tuple[int, ...], scale: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Gradient of one unit with respect to the input, of each photo by itself.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, C, H, W) or (C, H, W), float32
+        blob : str
+            Name of the blob, or layer.
+        unit : int or tuple of int
+            Position of the unit in the blob, batch axis left out; an int counts through the flattened blob.
+        scale : float, default 1
+            The diff that the backward pass starts from.
+
+        Returns
+        -------
+        ndarray, shape of x, float32
+
+        Raises
+        ------
+        NetworkError
+            If there is no such unit, or an operator on the way has no gradient.
+        """
+        name = self.resolve(blob)
+        batch = self.batch(x)
+        shape = self.blobs[name]
+        upstream = np.zeros((len(batch), *shape), np.float32)
+        try:
+            index = np.unravel_index(unit, shape) if isinstance(unit, int) else tuple(unit)
+            upstream[(slice(None), *index)] = scale
+        except (IndexError, ValueError) as error:
+            raise NetworkError(f"{self.name}: blob '{name}' has shape {shape}, so it has no unit {unit}") from error
+        # The backward graph is used once a photo: not worth keeping its copy of the weights.
+        # It runs on the CPU: scattering with atomics makes CUDA's last bits vary.
+        model = gradient_model(self._load(), name, self.input_name)
+        session = make_session(model, "cpu", self._threads)
+        feeds = {self.input_name: batch, f"upstream/{name}": upstream}
+        available = {entry.name for entry in session.get_inputs()}
+        feeds = {key: value for key, value in feeds.items() if key in available}
+        gradient = run_session(session, feeds)[0]
+        return gradient.reshape(np.shape(x))
+
+    def extended(self, model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+        """A session for a model derived from this network's, on the same provider."""
+        return make_session(model, self.provider, self._threads, self._tf32)
+
+    def load(self) -> onnx.ModelProto:
+        """The model, weights included; read anew from the file, so that nobody holds it for long."""
+        return self._load()
+
+    def batch(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """x as a contiguous float32 batch; NetworkError if it does not fit the input."""
+        x = np.asarray(x)
+        batch = x[None] if x.ndim == len(self.input_shape) else x
+        if batch.shape[1:] != self.input_shape:
+            raise NetworkError(f"{self.name}: expected photos of shape {self.input_shape}, found {x.shape}")
+        return np.ascontiguousarray(batch, dtype=np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result should say of the network, JSON-able."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "provider": self.provider,
+            "tf32": self._tf32 and self.provider == "cuda",
+            "onnxruntime": onnxruntime.__version__,
+            "converted_from": {
+                key: self.metadata[key]
+                for key in ("prototxt_sha256", "weights_sha256", "converter_version")
+                if key in self.metadata
+            },
+        }
+
+    def _load(self) -> onnx.ModelProto:
+        if isinstance(self._source, onnx.ModelProto):
+            return self._source
+        return read_model(Path(self._source))
+
+    def _session(self, blobs: tuple[str, ...]) -> onnxruntime.InferenceSession:
+        if blobs not in self._sessions:
+            # One set of blobs at a time: each session holds the weights.
+            self._sessions.clear()
+            self._sessions[blobs] = self.extended(prune(self._load(), blobs))
+        return self._sessions[blobs]
+
+    def _choose_provider(self, wanted: Provider) -> Literal["cpu", "cuda"]:
+        if wanted not in ("auto", "cpu", "cuda"):
+            raise NetworkError(f"provider: expected auto, cpu or cuda, found '{wanted}'")
+        if wanted == "cpu":
+            return "cpu"
+        problem = cuda_problem()
+        if problem is None:
+            return "cuda"
+        if wanted == "cuda":
+            raise NetworkError(f"provider cuda: {problem}; use --provider cpu, or auto to take what there is")
+        return "cpu"
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file. NetworkError if it is none."""
+    if not path.is_file():
+        raise NetworkError(f"{path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing'} there")
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf's and onnx's own kinds, and OSError
+        raise NetworkError(f"{path}: expected an ONNX file, but it cannot be read ({_one_line(error)})") from error
+    if not model.graph.node:
+        raise NetworkError(f"{path}: expected an ONNX network, found a file without operators")
+    return model
+
+
+def cuda_problem() -> str | None:
+    """Why ONNX Runtime's CUDA provider cannot run here, or None if it can.
+
+    A provider that fails to load is only logged by ONNX Runtime, so a tiny network is tried.
+    """
+    if _cuda_answer:
+        return _cuda_answer[0]
+    problem: str | None = None
+    if _CUDA not in onnxruntime.get_available_providers():
+        problem = f"this build of ONNX Runtime ({onnxruntime.__version__}) has no CUDA provider"
+    else:
+        onnxruntime.preload_dlls()
+        try:
+            session = _open(_tiny_model(), [(_CUDA, {})], onnxruntime.SessionOptions())
+            if _CUDA not in session.get_providers():
+                problem = "ONNX Runtime's CUDA provider could not be loaded (no GPU, or no CUDA 13 and cuDNN 9 libraries)"
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+            problem = f"ONNX Runtime's CUDA provider does not start ({_one_line(error)})"
+    if problem is not None:
+        logger.info("Running on the CPU: %s.", problem)
+    _cuda_answer.append(problem)
+    return problem
+
+
+_cuda_answer: list[str | None] = []
+
+
+def make_session(
+    model: onnx.ModelProto, provider: Literal["cpu", "cuda"], threads: int | None = None, tf32: bool = False
+) -> onnxruntime.InferenceSession:
+    """Open a session; with CUDA, every operator has to run there. NetworkError if the runtime refuses."""
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers: list[Any] = [_CPU]
+    if provider == "cuda":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        # EXHAUSTIVE tunes each new shape once, which pays because batches have one shape.
+        providers = [(_CUDA, {"use_tf32": int(tf32), "cudnn_conv_algo_search": "EXHAUSTIVE"})]
+    try:
+        session = _open(model, providers, options)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        raise NetworkError(f"{model.graph.name}: ONNX Runtime cannot run the network ({_one_line(error)})") from error
+    if provider == "cuda" and _CUDA not in session.get_providers():
+        raise NetworkError(f"{model.graph.name}: CUDA was asked for, but ONNX Runtime did not load it")
+    return session
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, feeds: dict[str, NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """All outputs of a session. NetworkError if the runtime fails."""
+    try:
+        return list(session.run(None, feeds))
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        raise NetworkError(f"ONNX Runtime failed while running the network ({_one_line(error)})") from error
+
+
+def _open(
+    model: onnx.ModelProto, providers: list[Any], options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
+    # Errors only: warnings about unused initialisers and unplaced nodes are not the user's business.
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+
+def _tiny_model() -> onnx.ModelProto:
+    info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "probe", info[:1], info[1:])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape]:
+    """Name and shape (C, H, W) of the one image that the network takes."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        found = ", ".join(value.name for value in inputs) or "none"
+        raise NetworkError(f"{name}: expected a network with one input, found {len(inputs)} ({found})")
+    tensor = inputs[0].type.tensor_type
+    sizes = [dim.dim_value for dim in tensor.shape.dim]
+    if tensor.elem_type != onnx.TensorProto.FLOAT or len(sizes) < 2 or min(sizes[1:]) < 1:
+        raise NetworkError(
+            f"{name}: expected input '{inputs[0].name}' to be float32 with all sizes but the batch's fixed, such as "
+            f"(N, 3, 224, 224); found sizes {[dim.dim_value or dim.dim_param or '?' for dim in tensor.shape.dim]}"
+        )
+    return str(inputs[0].name), tuple(sizes[1:])
+
+
+def _names(metadata: dict[str, str], shapes: dict[str, Shape]) -> tuple[dict[str, list[str]], dict[str, Shape]]:
+    """Tops of each Caffe layer, and the values that have a name of their own, with their shapes."""
+    if "caffe" not in metadata:
+        return {}, shapes
+    names = json.loads(metadata["caffe"])
+    layers = {str(layer): [str(top) for top in tops] for layer, tops in names["layers"].items()}
+    named = {*names["blobs"], *(top for tops in layers.values() for top in tops)}
+    return layers, {name: shape for name, shape in shapes.items() if name in named}
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:300] + (" ..." if len(text) > 300 else "")

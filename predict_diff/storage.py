@@ -1,0 +1,50 @@
+"""Files that exist whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import PredictDiffError
+
+
+@contextmanager
+def whole_file(path: Path, error: type[PredictDiffError]) -> Iterator[BinaryIO]:
+    """A file open for writing, which gets its name when the block ends well and vanishes when it does not.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is to lie; one that lies there is replaced. Missing folders are made.
+    error : type
+        What to raise if the disk is full or the folder cannot be written to.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+        # Temporary files are for their owner only; this one is not.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as reason:
+        raise error(
+            f"{path}: could not be written ({reason.strerror or ' '.join(str(reason).split())}); free some space or "
+            f"choose a folder that you may write to"
+        ) from reason
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    # The only way to ask is to set.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
