@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -147,7 +148,7 @@ class Layer:
 
     def constant(self, array: ArrayLike, dtype: type = np.float32) -> Value:
         """Weights, or any other fixed tensor, as a value of the graph."""
-        data = np.ascontiguousarray(array, dtype=dtype)
+        data: NDArray[Any] = np.ascontiguousarray(array, dtype=dtype)
         name = self.graph.fresh(f"{self.name}/constant")
         kind = helper.np_dtype_to_tensor_dtype(data.dtype)
         self.graph.initializers.append(TensorProto(name=name, data_type=kind, dims=data.shape, raw_data=data.tobytes()))
@@ -157,12 +158,12 @@ class Layer:
         """A 1-D int64 tensor, as shapes and axes are given."""
         return self.constant(np.asarray(values, dtype=np.int64).reshape(-1), np.int64)
 
-    def emit(self, operator: str, inputs: Sequence[Value | None], shape: Shape, **attributes: object) -> Value:
+    def emit(self, operator: str, inputs: Sequence[Value | None], shape: Shape, **attributes: Any) -> Value:
         """Add an operator with one output of the given shape; None stands for an absent optional input."""
         return self.emit_many(operator, inputs, [shape], **attributes)[0]
 
     def emit_many(
-        self, operator: str, inputs: Sequence[Value | None], shapes: Sequence[Shape], **attributes: object
+        self, operator: str, inputs: Sequence[Value | None], shapes: Sequence[Shape], **attributes: Any
     ) -> list[Value]:
         """Add an operator with several outputs."""
         outputs = [Value(self.graph.fresh(self.name), tuple(shape)) for shape in shapes]
@@ -177,7 +178,7 @@ class Layer:
         )
         return outputs
 
-    def same(self, operator: str, inputs: Sequence[Value | None], **attributes: object) -> Value:
+    def same(self, operator: str, inputs: Sequence[Value | None], **attributes: Any) -> Value:
         """Add an operator whose output has the shape of its first input."""
         first = inputs[0]
         assert first is not None  # noqa: S101 - a programming error, not the user's

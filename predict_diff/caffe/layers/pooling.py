@@ -32,7 +32,8 @@ def pooling(layer: Layer) -> list[Value]:
     if settings.global_pooling:
         if any((settings.kernel_size, settings.kernel_h, settings.kernel_w)):
             raise layer.error("global_pooling takes no kernel size")
-        window = PoolingWindow(*layer.sizes(bottom, 2), 1, 1, 0, 0, round_up=False)
+        height, width = layer.sizes(bottom, 2)
+        window = PoolingWindow(height, width, 1, 1, 0, 0, round_up=False)
     else:
         window = PoolingWindow.from_settings(layer)
     return pool(layer, bottom, window, settings.pool == _AVERAGE, with_mask)
@@ -149,7 +150,7 @@ def pool(layer: Layer, bottom: Value, window: PoolingWindow, average: bool, with
     if filled == pooled:
         return tops
     # Caffe: an empty window keeps what it was initialised with: -FLT_MAX, the mask -1, an average 0 / 0.
-    fills = [np.nan] if average else [-np.finfo(np.float32).max, -1.0]
+    fills: list[float] = [np.nan] if average else [-float(np.finfo(np.float32).max), -1.0]
     ends = layer.integers([0, 0, 0, 0, 0, 0, pooled[0] - filled[0], pooled[1] - filled[1]])
     return [
         layer.emit("Pad", [top, ends, layer.constant(fill)], (*bottom.shape[:2], *pooled))
