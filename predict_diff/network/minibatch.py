@@ -69,7 +69,7 @@ class MiniBatchEvaluator:
         -------
         ndarray, shape (U,), float64
         """
-        return self._run(np.broadcast_to(x, (self.batch_size, *x.shape)))[0].astype(np.float64)
+        return np.asarray(self.run_batch(np.broadcast_to(x, (self.batch_size, *x.shape)))[0], np.float64)
 
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
@@ -99,12 +99,13 @@ class MiniBatchEvaluator:
             places = [windows[i // samples] for i in range(start, stop)]
             for photo, (row, column), patch in zip(batch, places, flat[start:stop], strict=False):
                 photo[:, row : row + k, column : column + k] = patch
-            values[start:stop] = self._run(batch)[: stop - start]
+            values[start:stop] = self.run_batch(batch)[: stop - start]
             for photo, (row, column) in zip(batch, places, strict=False):
                 photo[:, row : row + k, column : column + k] = x[:, row : row + k, column : column + k]
         return values.reshape(count, samples, len(self.targets))
 
-    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The bare network: the targets, (batch_size, U), of one full batch of photos."""
         return run_session(self._session, {self.network.input_name: np.ascontiguousarray(batch)})[0]
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
+import io
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,7 +160,7 @@ class Network:
     def gradient(
         self, x: NDArray[np.float32], blob: str, unit: int | tuple[int, ...], scale: float = 1.0
     ) -> NDArray[np.float32]:
-        """Gradient of one unit with respect to the input, of each photo by itself.
+        """Gradient of one unit, or of the mean of several, with respect to the input, of each photo by itself.
 
         Parameters
         ----------
@@ -163,7 +168,8 @@ class Network:
         blob : str
             Name of the blob, or layer.
         unit : int or tuple of int
-            Position of the unit in the blob, batch axis left out; an int counts through the flattened blob.
+            Position of the unit in the blob, batch axis left out; an int counts through the flattened blob. With
+            fewer numbers than the blob has axes: the mean over the rest, as in `Target`.
         scale : float, default 1
             The diff that the backward pass starts from.
 
@@ -182,7 +188,7 @@ class Network:
         upstream = np.zeros((len(batch), *shape), np.float32)
         try:
             index = np.unravel_index(unit, shape) if isinstance(unit, int) else tuple(unit)
-            upstream[(slice(None), *index)] = scale
+            upstream[(slice(None), *index)] = scale / prod(shape[len(index) :])
         except (IndexError, ValueError) as error:
             raise NetworkError(f"{self.name}: blob '{name}' has shape {shape}, so it has no unit {unit}") from error
         # The backward graph is used once a photo: not worth keeping its copy of the weights.
@@ -271,17 +277,7 @@ def cuda_problem() -> str | None:
     """
     if _cuda_answer:
         return _cuda_answer[0]
-    problem: str | None = None
-    if _CUDA not in onnxruntime.get_available_providers():
-        problem = f"this build of ONNX Runtime ({onnxruntime.__version__}) has no CUDA provider"
-    else:
-        onnxruntime.preload_dlls()
-        try:
-            session = _open(_tiny_model(), [(_CUDA, {})], onnxruntime.SessionOptions())
-            if _CUDA not in session.get_providers():
-                problem = "ONNX Runtime's CUDA provider could not be loaded (no GPU, or no CUDA 13 and cuDNN 9 libraries)"
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
-            problem = f"ONNX Runtime's CUDA provider does not start ({_one_line(error)})"
+    problem = _try_cuda()
     if problem is not None:
         logger.info("Running on the CPU: %s.", problem)
     _cuda_answer.append(problem)
@@ -289,6 +285,28 @@ def cuda_problem() -> str | None:
 
 
 _cuda_answer: list[str | None] = []
+
+
+def _try_cuda() -> str | None:
+    if _CUDA not in onnxruntime.get_available_providers():
+        return f"this build of ONNX Runtime ({onnxruntime.__version__}) has no CUDA provider"
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver found"
+    # What is missing is said once, by us: the runtime prints pages.
+    onnxruntime.set_default_logger_severity(4)
+    with contextlib.redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    try:
+        session = _open(_tiny_model(), [(_CUDA, {})], onnxruntime.SessionOptions())
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        return f"ONNX Runtime's CUDA provider does not start ({_one_line(error)})"
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+    if _CUDA not in session.get_providers():
+        return "ONNX Runtime's CUDA provider could not be loaded; it needs the libraries of CUDA 13 and cuDNN 9"
+    return None
 
 
 def make_session(

@@ -1,0 +1,40 @@
+"""Derivatives: one small function for each ONNX operator.
+
+A rule takes a :class:`~predict_diff.network.derivatives.registry.Step`, an operator of the forward graph to whose
+output a diff has arrived, adds the operators that carry the diff on, and returns one diff for each input. To add
+an operator, write its rule in the file of its family (or a new file, imported here), decorated with
+``@derivative("Name")``.
+
+Where a function has a kink or a tie, the rules do what Caffe's layers do. Operators are used in forms that all
+opsets from 16 on share.
+"""
+
+from .graph import Graph, Value
+from .inference import constants, infer_types
+from .paths import FLOATING_POINT, differentiable_values, needed_nodes, reads
+from .registry import RULES, Step
+
+__all__ = [
+    "FLOATING_POINT",
+    "RULES",
+    "Graph",
+    "Step",
+    "Value",
+    "constants",
+    "differentiable_values",
+    "infer_types",
+    "needed_nodes",
+    "reads",
+]
+
+from . import (  # noqa: F401 - fill the registry
+    activations,
+    arithmetic,
+    convolution,
+    dense,
+    normalisation,
+    pooling,
+    reduction,
+    selection,
+    shape,
+)

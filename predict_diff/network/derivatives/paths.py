@@ -1,0 +1,77 @@
+"""Which values of a graph a diff can reach, and which operators a result needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import onnx
+from onnx import AttributeProto, TensorProto
+
+from .inference import ValueType
+
+FLOATING_POINT = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+#: What these give depends on the sizes of their input, not on its values.
+_SIZES_ONLY = frozenset({"Shape", "Size"})
+#: Floating point, but constant between jumps. (Other such operators give integers or booleans.)
+_STEPWISE = frozenset({"Ceil", "Floor", "Round", "Sign"})
+
+
+def reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node uses: its inputs, and what the bodies of loops and branches take from around them."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for body in [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs:
+            for inner in body.node:
+                yield from reads(inner)
+            yield from (output.name for output in body.output)
+
+
+def differentiable_values(
+    nodes: Iterable[onnx.NodeProto], sources: Iterable[str], types: Mapping[str, ValueType]
+) -> tuple[set[str], dict[str, onnx.NodeProto]]:
+    """Follow the sources forward through a graph.
+
+    Parameters
+    ----------
+    nodes : iterable of onnx.NodeProto
+        In the order of computation.
+    sources : iterable of str
+        Values to start from.
+    types : mapping of str to ValueType
+
+    Returns
+    -------
+    reached : set of str
+        Values whose derivative with respect to a source may differ from zero.
+    stopped : dict of str to onnx.NodeProto
+        Values that depend on a source, but through operators without a gradient only; with the last of those.
+    """
+    reached, stopped = set(sources), dict[str, onnx.NodeProto]()
+    for node in nodes:
+        if node.op_type in _SIZES_ONLY:
+            continue
+        names = set(reads(node))
+        passes = not names.isdisjoint(reached)
+        for output in filter(None, node.output):
+            if passes and node.op_type not in _STEPWISE and _may_be_floating(types.get(output)):
+                reached.add(output)
+            elif passes:
+                stopped[output] = node
+            elif earlier := next((stopped[name] for name in names if name in stopped), None):
+                stopped[output] = earlier
+    return reached, stopped
+
+
+def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+    """The nodes that some values depend on, in the same order, and the names of all values they use."""
+    names, kept = set(outputs), list[onnx.NodeProto]()
+    for node in reversed(nodes):
+        if not names.isdisjoint(node.output):
+            kept.append(node)
+            names.update(reads(node))
+    return kept[::-1], names
+
+
+def _may_be_floating(known: ValueType | None) -> bool:
+    return known is None or known.type is None or known.type in FLOATING_POINT
