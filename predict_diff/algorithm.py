@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .authors_code import Faults, stale_window
-from .errors import ConfigurationError
+from .errors import ConfigurationError, NetworkError
 from .evidence import (
     IMAGENET_TRAINING_INSTANCES,
     activation_difference,
@@ -92,19 +92,16 @@ def prediction_difference(
         _refuse_feature_maps(evaluator)
     started = time.perf_counter()
     network, targets = evaluator.network, evaluator.targets
-    grid = WindowGrid(*x.shape[1:], sampler.k, stride)
+    grid = WindowGrid(x.shape[1], x.shape[2], sampler.k, stride)
 
     known = evaluator.values(x)  # p(c | x)
     expected = np.empty((len(targets), len(grid)))
     expected_error = np.empty_like(expected)
 
-    def marginalise(windows: NDArray[np.int64], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        patches = sampler.sample(x, windows, samples, seed)  # x'_w <- samples of p(x_w | surround)
-        predictions = evaluator.evaluate(x, windows, patches)  # p(c | x')
-        return expectation(predictions)  # p(c | x \ x_w) := sum_w / S
-
     for part in _parts(len(grid), samples, evaluator.batch_size):  # for every patch x_w of size k x k in x
-        expected[:, part], expected_error[:, part] = marginalise(grid.positions[part], seed)
+        expected[:, part], expected_error[:, part] = marginalise(
+            x, evaluator, sampler, grid.positions[part], samples, seed
+        )
         if progress is not None:
             progress(part.stop, len(grid))
 
@@ -115,7 +112,7 @@ def prediction_difference(
     again = stale_window(len(grid), samples) if faults.stale_window else None
     if again is not None:
         # Authors' code: the window is sampled anew, added once more and counted once more.
-        second = marginalise(grid.positions[again : again + 1], seed + 1)
+        second = marginalise(x, evaluator, sampler, grid.positions[again : again + 1], samples, seed + 1)
         value, _ = _relevance(network, targets, measures, known, *second, instances)
         relevance[:, again] = (relevance[:, again] + value[:, 0]) / 2
         counts[again] = 2
@@ -142,6 +139,38 @@ def prediction_difference(
             "versions": versions(),
         },
     )
+
+
+def marginalise(
+    x: NDArray[np.float32],
+    evaluator: Evaluator,
+    sampler: Sampler,
+    windows: NDArray[np.int64],
+    samples: int,
+    seed: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The body of Algorithm 1's loop: predictions without some windows, eq. 1 (or 5).
+
+    Parameters
+    ----------
+    windows : ndarray, shape (n, 2), int64
+        Upper left pixels. The others are as for `prediction_difference`.
+
+    Returns
+    -------
+    expected, standard_error : ndarray, shape (U, n), float64
+
+    Raises
+    ------
+    NetworkError
+        If the network gives NaN or infinity.
+    """
+    patches = sampler.sample(x, windows, samples, seed)  # x'_w <- x_w sampled from p(x_w | surround), S times
+    predictions = evaluator.evaluate(x, windows, patches)  # p(c | x')
+    if not np.isfinite(predictions).all():
+        name = evaluator.network.name
+        raise NetworkError(f"{name}: expected finite predictions, found NaN or infinity; check the network's weights")
+    return expectation(predictions)  # p(c | x \ x_w) := sum_w / S
 
 
 def measures_of(network: Network, targets: Sequence[Target], by_position: bool = False) -> tuple[Measure, ...]:
@@ -206,4 +235,3 @@ def _parts(windows: int, samples: int, batch_size: int) -> Iterator[slice]:
         at_once = whole * max(1, at_once // whole)
     for start in range(0, windows, at_once):
         yield slice(start, min(start + at_once, windows))
-

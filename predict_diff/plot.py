@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from mpl_toolkits.axes_grid1 import make_axes_locatable
 from numpy.typing import NDArray
 from skimage.color import hsv2rgb, rgb2gray, rgb2hsv
 
@@ -59,18 +58,23 @@ def show_overlay(
 
 
 def show_colour_bar(
-    ax: Axes, relevance: NDArray[np.floating], limit: float | None = None, unit: str = "bits", palette: Palette = "paper"
+    ax: Axes,
+    relevance: NDArray[np.floating],
+    limit: float | None = None,
+    unit: str = "bits",
+    palette: Palette = "paper",
 ) -> Axes:
     """A colour bar below a panel, from -limit to limit."""
     norm = scale(relevance, limit)
-    below = make_axes_locatable(ax).append_axes("bottom", size="5%", pad=0.04)
+    below = ax.inset_axes((0, -0.08, 1, 0.05))
     bar = ax.figure.colorbar(ScalarMappable(norm, PALETTES[palette]), cax=below, orientation="horizontal")
     bar.set_ticks([float(norm.vmin or 0), 0, float(norm.vmax or 0)])
     bar.set_ticklabels([f"−{_number(norm.vmax)}", "0", f"+{_number(norm.vmax)} {unit}"])
     bar.ax.tick_params(labelsize=6, length=2, pad=1)
     bar.outline.set_linewidth(0.4)
-    for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    first, _, last = bar.ax.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     return ax
 
 

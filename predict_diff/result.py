@@ -8,22 +8,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConfigurationError, ResultError
-from .storage import whole_file
+from .sealed import open_sealed, write_sealed
 from .targets import Measure, Target
 from .windows import WindowGrid
 
-#: Version of the file's layout.
-FORMAT = 1
-
-#: Files with more windows or targets than this are not ours.
-_LARGEST = 1 << 28
+#: What the file says it is, with the version of its layout.
+KIND = "prediction-difference relevance map 1"
 
 Array = NDArray[np.float64]
 
@@ -51,6 +48,8 @@ class RelevanceMap:
         Monte-Carlo error of `relevance`; NaN at S = 1.
     counts : ndarray, shape (n,), int64
         How often each window counts in the average: once, but for a fault of the authors' code.
+    map_dtype : {"float64", "float16"}
+        What maps are rounded to. Authors' code: float16.
     provenance : dict
         All that is needed to do it again, JSON-able.
     """
@@ -63,13 +62,15 @@ class RelevanceMap:
     relevance: Array
     standard_error: Array
     counts: NDArray[np.int64]
+    map_dtype: Literal["float64", "float16"] = "float64"
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def maps(self) -> Array:
+    def maps(self) -> NDArray[np.floating]:
         """(U, H, W): the mean relevance of the windows that contain each pixel, Algorithm 1's last line."""
         weights = self.counts.astype(np.float64)
-        return self.grid.average(self.relevance * weights) / self.grid.average(weights)
+        averages = self.grid.average(self.relevance * weights) / self.grid.average(weights)
+        return averages.astype(self.map_dtype)
 
     @cached_property
     def map_errors(self) -> Array:
@@ -84,16 +85,18 @@ class RelevanceMap:
         nothing of this class.
         """
         path = Path(path)
-        with whole_file(path, ResultError) as file, h5py.File(file, "w") as stored:
-            stored.attrs["format"] = FORMAT
-            stored.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
-            stored.attrs["targets"] = [str(target) for target in self.targets]
-            stored.attrs["measures"] = list(self.measures)
-            stored.attrs["grid"] = [self.grid.height, self.grid.width, self.grid.k, self.grid.stride]
-            for name in ("known", "expected", "relevance", "standard_error", "counts", "maps", "map_errors"):
-                stored.create_dataset(name, data=getattr(self, name))
-            stored.create_dataset("positions", data=self.grid.positions)
+        write_sealed(path, KIND, self._fill, ResultError)
         return path
+
+    def _fill(self, stored: h5py.File) -> None:
+        stored.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
+        stored.attrs["targets"] = [str(target) for target in self.targets]
+        stored.attrs["measures"] = list(self.measures)
+        stored.attrs["map_dtype"] = self.map_dtype
+        stored.attrs["grid"] = [self.grid.height, self.grid.width, self.grid.k, self.grid.stride]
+        for name in ("known", "expected", "relevance", "standard_error", "counts", "maps", "map_errors"):
+            stored.create_dataset(name, data=getattr(self, name), compression="gzip", shuffle=True)
+        stored.create_dataset("positions", data=self.grid.positions)
 
     @classmethod
     def load(cls, path: str | Path) -> RelevanceMap:
@@ -108,7 +111,7 @@ class RelevanceMap:
         if not path.is_file():
             raise ResultError(f"{path}: expected a relevance map (HDF5), found no such file")
         try:
-            with h5py.File(path, "r") as stored:
+            with open_sealed(path, KIND) as stored:
                 return cls._read(path, stored)
         except ResultError:
             raise
@@ -120,32 +123,32 @@ class RelevanceMap:
 
     @classmethod
     def _read(cls, path: Path, stored: h5py.File) -> RelevanceMap:
-        found = stored.attrs.get("format")
-        if found != FORMAT:
-            raise ResultError(f"{path}: expected format {FORMAT} of a relevance map, found {found}")
         grid = WindowGrid(*(int(number) for number in stored.attrs["grid"]))
         targets = tuple(Target.parse(str(text)) for text in stored.attrs["targets"])
         measures = tuple(str(text) for text in stored.attrs["measures"])
-        if len(grid) * max(1, len(targets)) > _LARGEST or len(measures) != len(targets) or set(measures) - {"WE", "AD"}:
+        if len(measures) != len(targets) or set(measures) - {"WE", "AD"}:
             raise ResultError(f"{path}: its targets, measures and windows do not fit together")
-        shapes = {
-            "known": (len(targets),),
-            "expected": (len(targets), len(grid)),
-            "relevance": (len(targets), len(grid)),
-            "standard_error": (len(targets), len(grid)),
-            "counts": (len(grid),),
-        }
-        arrays = {}
-        for name, shape in shapes.items():
-            if stored[name].shape != shape or stored.get(name, getlink=True).__class__ is not h5py.HardLink:
+        many = (len(targets), len(grid))
+
+        def read(name: str, shape: tuple[int, ...]) -> Array:
+            if stored[name].shape != shape:
                 raise ResultError(f"{path}: expected '{name}' with shape {shape}, found {stored[name].shape}")
-            arrays[name] = np.asarray(stored[name], np.int64 if name == "counts" else np.float64)
+            return np.asarray(stored[name], np.float64)
+
+        map_dtype = str(stored.attrs["map_dtype"])
+        if map_dtype not in ("float64", "float16"):
+            raise ResultError(f"{path}: expected maps in float64 or float16, found {map_dtype}")
         return cls(
             grid=grid,
             targets=targets,
             measures=cast("tuple[Measure, ...]", measures),
+            known=read("known", (len(targets),)),
+            expected=read("expected", many),
+            relevance=read("relevance", many),
+            standard_error=read("standard_error", many),
+            counts=read("counts", (len(grid),)).astype(np.int64),
+            map_dtype=cast('Literal["float64", "float16"]', map_dtype),
             provenance=json.loads(stored.attrs["provenance"]),
-            **arrays,
         )
 
 

@@ -22,6 +22,7 @@ _LARGEST_YAML = 1 << 20
 
 FaultName = Literal["first_channel_for_all", "stale_window", "no_feature_maps", "evidence_by_position"]
 SamplerName = Literal["marginal", "conditional"]
+Panel = Literal["sensitivity", "marginal", "marginal_overlay", "conditional", "conditional_overlay"]
 
 
 class Strict(BaseModel):
@@ -52,7 +53,9 @@ class Variant(Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.k >= self.l:
-            raise ValueError(f"l: expected an outer patch larger than the window (l > k = {self.k}), found l = {self.l}")
+            raise ValueError(
+                f"l: expected an outer patch larger than the window (l > k = {self.k}), found l = {self.l}"
+            )
         if "first_channel_for_all" in self.faults and self.gaussian == "joint":
             raise ValueError("faults: first_channel_for_all needs gaussian: per_channel")
         return self
@@ -91,10 +94,7 @@ class Figure(Strict):
     networks: Annotated[list[str], Field(min_length=1)]
     photos: Annotated[list[str], Field(min_length=1)]
     seed: NonNegativeInt = 0
-    panels: Annotated[
-        list[Literal["sensitivity", "marginal", "marginal_overlay", "conditional", "conditional_overlay"]],
-        Field(min_length=1),
-    ]
+    panels: Annotated[list[Panel], Field(min_length=1)]
 
 
 @cache

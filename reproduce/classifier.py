@@ -1,0 +1,137 @@
+"""A network with all that is needed to explain its decisions: how photos enter it, and what its classes are called."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predict_diff.caffe.preprocess import Preprocessing
+from predict_diff.errors import ConfigurationError
+from predict_diff.network.network import Network, Provider
+from predict_diff.targets import Target
+
+from . import networks
+from .card import Card
+from .labels import Label, labels
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network, its card, its preprocessing and the names of its classes."""
+
+    card: Card
+    network: Network
+    preprocessing: Preprocessing
+    classes: list[Label]
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    def best(self, x: NDArray[np.float32], count: int = 3) -> list[tuple[int, float]]:
+        """The classes with the highest probability for a photo x (3, H, W), and these probabilities."""
+        blob = self.card.blobs.output
+        probabilities = self.network.run(x, blob)[blob][0].ravel()
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return [(int(index), float(probabilities[index])) for index in order]
+
+    def top(self, x: NDArray[np.float32]) -> Target:
+        """The class with the highest probability, as a target of the output blob."""
+        return self.class_target(self.best(x, 1)[0][0])
+
+    def class_target(self, index: int) -> Target:
+        """The probability of a class; exported networks may keep axes of size 1 behind it."""
+        blob = self.card.blobs.output
+        return Target(blob, (index, *[0] * (len(self.network.blobs[blob]) - 1)))
+
+    def describe_target(self, target: Target) -> str:
+        """A target in words: the class's name where it is one."""
+        if target.blob in (self.card.blobs.output, self.card.blobs.penultimate) and target.index[0] < len(self.classes):
+            return self.classes[target.index[0]].short
+        return str(target)
+
+    def unit_for_sensitivity(self, target: Target) -> Target:
+        """Paper: a class's sensitivity map starts from its unit in the penultimate layer."""
+        return Target(self.network.penultimate(target.blob), target.index)
+
+
+def open_classifier(
+    which: str,
+    provider: Provider = "auto",
+    card: str | None = None,
+    crop: str = "network",
+    threads: int | None = None,
+    tf32: bool = False,
+) -> Classifier:
+    """Open a network by its name, or an ONNX file.
+
+    Parameters
+    ----------
+    which : str
+        A name in models/, or the path of an ONNX file.
+    provider : {"auto", "cpu", "cuda"}
+    card : str, optional
+        For an ONNX file: the name of the network in models/ whose preprocessing, blobs and classes it shares.
+        Not needed for a file that was converted from a network in models/.
+    crop : {"network", "unresized"}
+        Authors' code: the centre of the unresized photo, and a mean image cropped at its bottom right.
+
+    Raises
+    ------
+    PredictDiffError
+        If there is no such network, its weights are missing, or it cannot run.
+    """
+    if which.endswith(".onnx"):
+        network = Network(which, provider, threads, tf32)
+        described = networks.card(card) if card else _card_of(network, Path(which))
+    else:
+        if card is not None:
+            raise ConfigurationError(f"card: '{which}' has a card of its own; a card goes with an ONNX file only")
+        described = networks.card(which)
+        network = Network(networks.onnx_path(which), provider, threads, tf32)
+    for blob in (described.blobs.output, described.blobs.penultimate):
+        network.resolve(blob)
+    preprocessing = networks.preprocessing(described)
+    if crop == "unresized":
+        preprocessing = dataclasses.replace(preprocessing, resize="none", resize_to=None, mean_fit="crop_bottom_right")
+    classes = network.blobs[network.resolve(described.blobs.output)][0]
+    return Classifier(described, network, preprocessing, labels(described.labels_path, classes))
+
+
+def choose_networks(names: list[str]) -> list[str]:
+    """The networks themselves where all are there, else their embedded stand-ins, saying so.
+
+    A mixture would invite comparing what cannot be compared.
+    """
+    missing = [name for name in names if networks.obstacle(name) is not None]
+    if not missing:
+        return names
+    stand_ins = [networks.stand_in(name) for name in names]
+    chosen = [name for name in stand_ins if name is not None]
+    if len(chosen) < len(names):
+        raise ConfigurationError(f"{networks.obstacle(missing[0])}")
+    logger.info("%s.", networks.obstacle(missing[0]))
+    pairs = ", ".join(
+        f"{networks.card(own).title} for {networks.card(name).title}" for name, own in zip(names, chosen, strict=True)
+    )
+    logger.info("Embedded networks stand in for the paper's: %s.", pairs)
+    return chosen
+
+
+def _card_of(network: Network, path: Path) -> Card:
+    """The card of the network in models/ that a file was converted from."""
+    weights = network.metadata.get("weights_sha256")
+    for name in networks.names():
+        if weights is not None and networks.card(name).weights.sha256 == weights:
+            return networks.card(name)
+    raise ConfigurationError(
+        f"{path}: expected to know how photos enter this network, and its classes; name the network in models/ that it "
+        f"is like with --card ({', '.join(networks.names())}), or add a folder with a model.yaml of its own there"
+    )
