@@ -14,18 +14,9 @@ import onnx
 from onnx import helper, inliner
 
 from ..errors import NetworkError, closest
-from .derivatives import (
-    FLOATING_POINT,
-    RULES,
-    Graph,
-    Step,
-    Value,
-    constants,
-    differentiable_values,
-    infer_types,
-    needed_nodes,
-    reads,
-)
+from .derivatives import FLOATING_POINT, RULES, Graph, Step, Value, differentiable_values
+from .graphs import needed_nodes, reads
+from .inference import constants, infer_types
 
 #: The oldest operators that the rules read, and the oldest that they write: ScatterElements adds from 16 on.
 _READ_OPSET, _WRITTEN_OPSET = 13, 16

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
-from onnx import helper, shape_inference
+from onnx import AttributeProto, TensorProto, helper
 
 from ..errors import NetworkError
+from .inference import infer_types
 
 Shape = tuple[int, ...]
 
@@ -18,34 +19,54 @@ def opset(model: onnx.ModelProto) -> int:
 
 
 def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """The node that makes each value; nodes without their attributes' tensors are small."""
+    """The node that makes each value."""
     return {output: node for node in model.graph.node for output in node.output if output}
 
 
+def reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node uses: its inputs, and what the bodies of loops and branches take from around them."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for body in [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs:
+            for inner in body.node:
+                yield from reads(inner)
+            yield from (output.name for output in body.output)
+
+
+def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+    """The nodes that some values depend on, in the same order, and the names of all values they use."""
+    names, kept = set(outputs), list[onnx.NodeProto]()
+    for node in reversed(nodes):
+        if not names.isdisjoint(node.output):
+            kept.append(node)
+            names.update(reads(node))
+    return kept[::-1], names
+
+
 def blob_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """Shapes of the values whose sizes are known beside that of the batch axis.
+    """Shapes of the float values whose sizes are known beside that of the batch axis.
 
     Returns
     -------
     dict of str to tuple of int
-        Name to shape without the batch axis, in the order of computation. Values of networks from elsewhere are
-        inferred; weights are left out.
+        Name to shape without the batch axis, in the order of computation; weights are left out.
+
+    Raises
+    ------
+    NetworkError
+        If the graph breaks ONNX's rules.
     """
-    graph = _without_large_weights(model).graph
-    infos = {info.name: info for info in (*graph.input, *graph.value_info, *graph.output)}
-    if any(output not in infos for node in graph.node for output in node.output if output):
-        inferred = shape_inference.infer_shapes(onnx.ModelProto(graph=graph, opset_import=model.opset_import))
-        infos |= {info.name: info for info in inferred.graph.value_info if info.name not in infos}
-    weights = {tensor.name for tensor in graph.initializer}
-    order = [info.name for info in graph.input] + [name for node in graph.node for name in node.output]
+    weights = {tensor.name for tensor in model.graph.initializer}
+    order = [info.name for info in model.graph.input] + [name for node in model.graph.node for name in node.output]
+    types = infer_types(model)
     shapes = {}
     for name in order:
-        info = infos.get(name)
-        if info is None or name in weights or info.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        known = types.get(name)
+        if name in weights or known is None or known.type != TensorProto.FLOAT or not known.shape:
             continue
-        sizes = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-        if sizes and all(size > 0 for size in sizes[1:]):
-            shapes[name] = tuple(sizes[1:])
+        sizes = [size for size in known.shape[1:] if isinstance(size, int) and size > 0]
+        if len(sizes) == len(known.shape) - 1:
+            shapes[name] = tuple(sizes)
     return shapes
 
 
@@ -54,46 +75,21 @@ def prune(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
 
     Weights are copied only where they are needed.
     """
-    made_by = producers(model)
-    needed: set[str] = set()
-    stack = list(outputs)
-    while stack:
-        name = stack.pop()
-        if name in needed:
-            continue
-        needed.add(name)
-        if name in made_by:
-            stack.extend(made_by[name].input)
+    nodes, used = needed_nodes(model.graph.node, outputs)
     known = {info.name: info for info in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+    made = {name for node in nodes for name in node.output} | {info.name for info in model.graph.input}
     pruned = onnx.ModelProto(
         ir_version=model.ir_version, opset_import=model.opset_import, metadata_props=model.metadata_props
     )
     pruned.functions.extend(model.functions)
     graph = pruned.graph
     graph.name = model.graph.name
-    graph.node.extend(node for node in model.graph.node if any(output in needed for output in node.output))
+    graph.node.extend(nodes)
     graph.input.extend(model.graph.input)
-    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
+    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
     for name in outputs:
-        if name not in made_by and name not in {info.name for info in model.graph.input}:
+        if name not in made:
             raise NetworkError(f"{model.graph.name}: there is no value '{name}'")
-        graph.output.append(known.get(name) or helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    graph.value_info.extend(info for info in model.graph.value_info if info.name in needed - set(outputs))
+        graph.output.append(known.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    graph.value_info.extend(info for info in model.graph.value_info if info.name in used - set(outputs))
     return pruned
-
-
-def _without_large_weights(model: onnx.ModelProto, limit: int = 1 << 16) -> onnx.ModelProto:
-    """A copy for shape inference, in which weights have a shape but no data; small tensors can be shapes themselves."""
-    copy = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph = copy.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
-    for tensor in model.graph.initializer:
-        if len(tensor.raw_data) <= limit:
-            graph.initializer.append(tensor)
-        else:
-            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    return copy

@@ -10,8 +10,7 @@ opsets from 16 on share.
 """
 
 from .graph import Graph, Value
-from .inference import constants, infer_types
-from .paths import FLOATING_POINT, differentiable_values, needed_nodes, reads
+from .paths import FLOATING_POINT, differentiable_values
 from .registry import RULES, Step
 
 __all__ = [
@@ -20,11 +19,7 @@ __all__ = [
     "Graph",
     "Step",
     "Value",
-    "constants",
     "differentiable_values",
-    "infer_types",
-    "needed_nodes",
-    "reads",
 ]
 
 from . import (  # noqa: F401 - fill the registry

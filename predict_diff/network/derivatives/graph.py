@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .inference import Shape, ValueType
+from ..inference import Shape, ValueType
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,14 @@
-"""Which values of a graph a diff can reach, and which operators a result needs."""
+"""Which values of a graph a diff can reach."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import onnx
-from onnx import AttributeProto, TensorProto
+from onnx import TensorProto
 
-from .inference import ValueType
+from ..graphs import reads
+from ..inference import ValueType
 
 FLOATING_POINT = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
@@ -15,16 +16,6 @@ FLOATING_POINT = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.
 _SIZES_ONLY = frozenset({"Shape", "Size"})
 #: Floating point, but constant between jumps. (Other such operators give integers or booleans.)
 _STEPWISE = frozenset({"Ceil", "Floor", "Round", "Sign"})
-
-
-def reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that a node uses: its inputs, and what the bodies of loops and branches take from around them."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for body in [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs:
-            for inner in body.node:
-                yield from reads(inner)
-            yield from (output.name for output in body.output)
 
 
 def differentiable_values(
@@ -61,16 +52,6 @@ def differentiable_values(
             elif earlier := next((stopped[name] for name in names if name in stopped), None):
                 stopped[output] = earlier
     return reached, stopped
-
-
-def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:
-    """The nodes that some values depend on, in the same order, and the names of all values they use."""
-    names, kept = set(outputs), list[onnx.NodeProto]()
-    for node in reversed(nodes):
-        if not names.isdisjoint(node.output):
-            kept.append(node)
-            names.update(reads(node))
-    return kept[::-1], names
 
 
 def _may_be_floating(known: ValueType | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, checker, defs, helper, shape_inference
 
-from ...errors import NetworkError
+from ..errors import NetworkError
 
 #: A size, the name of a size that is open, or None where nothing is known.
 Shape = tuple[int | str | None, ...]
