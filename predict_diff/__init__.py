@@ -3,4 +3,30 @@
 Zintgraf, Cohen and Welling, *A New Method to Visualize Deep Neural Networks* (arXiv:1603.02518).
 """
 
+from .algorithm import prediction_difference
+from .errors import PredictDiffError
+from .network.minibatch import MiniBatchEvaluator
+from .network.network import Network
+from .result import RelevanceMap
+from .samplers import GaussianSampler, GaussianStatistics, MarginalSampler, Sampler
+from .sensitivity import sensitivity_map
+from .targets import Target
+from .windows import WindowGrid
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "GaussianSampler",
+    "GaussianStatistics",
+    "MarginalSampler",
+    "MiniBatchEvaluator",
+    "Network",
+    "PredictDiffError",
+    "RelevanceMap",
+    "Sampler",
+    "Target",
+    "WindowGrid",
+    "__version__",
+    "prediction_difference",
+    "sensitivity_map",
+]
