@@ -68,10 +68,12 @@ class Progress:
 
     def _line(self, seconds: float) -> str:
         rate = (self._done - self._first) / seconds
+        speed = f"{rate:,.3g} {self._unit}/s" if rate < 1000 else f"{rate:,.0f} {self._unit}/s"
         if self._total is None:
-            return f"{self._done:,} {self._unit}, {rate:,.0f} {self._unit}/s"
+            return f"{self._done:,} {self._unit}, {speed}"
         left = duration((self._total - self._done) / rate) + " left" if rate > 0 else "waiting"
-        return f"{self._done:,} of {self._total:,} {self._unit} ({100 * self._done / self._total:.0f} %), {left}"
+        part = f"{self._done:,} of {self._total:,} {self._unit} ({100 * self._done / self._total:.0f} %)"
+        return f"{part}, {speed}, {left}"
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import ConfigurationError
 from ..targets import Target
 from .graphs import Shape, opset, prune
-from .network import Network, run_session
+from .network import Network
+from .runtime import run_session
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from predict_diff.errors import ConfigurationError, NetworkError
-from predict_diff.network.network import Network, cuda_problem
+from predict_diff.network.network import Network
+from predict_diff.network.runtime import cuda_problem
 from predict_diff.sensitivity import sensitivity_map
 from predict_diff.targets import Target
 
@@ -117,7 +118,7 @@ def test_cuda_asked_for_where_there_is_none_is_an_error() -> None:
 
 
 def test_a_runtime_without_the_provider_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predict_diff.network.network._cuda_answer", [])
+    monkeypatch.setattr("predict_diff.network.runtime._cuda_answer", [])
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert "has no CUDA provider" in str(cuda_problem())
 

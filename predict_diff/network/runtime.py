@@ -1,0 +1,135 @@
+"""ONNX Runtime: which provider can run here, and sessions that run where they were told to."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import sys
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..errors import NetworkError
+
+logger = logging.getLogger(__name__)
+
+#: What the user asks for, and what runs.
+Provider = Literal["auto", "cpu", "cuda"]
+Running = Literal["cpu", "cuda"]
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def choose_provider(wanted: Provider) -> Running:
+    """What will run: CUDA if it can and may, else the CPU.
+
+    Raises
+    ------
+    NetworkError
+        If CUDA was asked for by name and cannot run.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise NetworkError(f"provider: expected auto, cpu or cuda, found '{wanted}'")
+    if wanted == "cpu":
+        return "cpu"
+    problem = cuda_problem()
+    if problem is None:
+        return "cuda"
+    if wanted == "cuda":
+        raise NetworkError(f"provider cuda: {problem}; use --provider cpu, or auto to take what there is")
+    return "cpu"
+
+
+def cuda_problem() -> str | None:
+    """Why ONNX Runtime's CUDA provider cannot run here, or None if it can.
+
+    A provider that fails to load is only logged by ONNX Runtime, so a tiny network is tried.
+    """
+    if _cuda_answer:
+        return _cuda_answer[0]
+    problem = _try_cuda()
+    if problem is not None:
+        logger.info("Running on the CPU: %s.", problem)
+    _cuda_answer.append(problem)
+    return problem
+
+
+_cuda_answer: list[str | None] = []
+
+
+def _try_cuda() -> str | None:
+    if _CUDA not in onnxruntime.get_available_providers():
+        return f"this build of ONNX Runtime ({onnxruntime.__version__}) has no CUDA provider"
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver found"
+    # What is missing is said once, by us: the runtime prints pages.
+    onnxruntime.set_default_logger_severity(4)
+    with contextlib.redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    try:
+        session = _open(_tiny_model(), [(_CUDA, {})], onnxruntime.SessionOptions())
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        return f"ONNX Runtime's CUDA provider does not start ({one_line(error)})"
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+    if _CUDA not in session.get_providers():
+        return "ONNX Runtime's CUDA provider could not be loaded; it needs the libraries of CUDA 13 and cuDNN 9"
+    return None
+
+
+def make_session(
+    model: onnx.ModelProto, provider: Running, threads: int | None = None, tf32: bool = False
+) -> onnxruntime.InferenceSession:
+    """Open a session; with CUDA, every operator has to run there. NetworkError if the runtime refuses."""
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers: list[Any] = [_CPU]
+    if provider == "cuda":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        # EXHAUSTIVE tunes each new shape once, which pays because batches have one shape.
+        providers = [(_CUDA, {"use_tf32": int(tf32), "cudnn_conv_algo_search": "EXHAUSTIVE"})]
+    try:
+        session = _open(model, providers, options)
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        raise NetworkError(f"{model.graph.name}: ONNX Runtime cannot run the network ({one_line(error)})") from error
+    if provider == "cuda" and _CUDA not in session.get_providers():
+        raise NetworkError(f"{model.graph.name}: CUDA was asked for, but ONNX Runtime did not load it")
+    return session
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, feeds: dict[str, NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """All outputs of a session. NetworkError if the runtime fails."""
+    try:
+        return list(session.run(None, feeds))
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        raise NetworkError(f"ONNX Runtime failed while running the network ({one_line(error)})") from error
+
+
+def _open(
+    model: onnx.ModelProto, providers: list[Any], options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
+    # Errors only: warnings about unused initialisers and unplaced nodes are not the user's business.
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+
+def _tiny_model() -> onnx.ModelProto:
+    info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "probe", info[:1], info[1:])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def one_line(error: Exception) -> str:
+    """An error's message, on one line and not too long."""
+    text = " ".join(str(error).split())
+    return text[:300] + (" ..." if len(text) > 300 else "")
