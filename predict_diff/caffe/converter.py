@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import NoReturn
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 from ..errors import ConversionError, closest
-from . import caffe_pb2
-from .graph import Graph, Layer, Shape, Value
-from .layers import LAYER_TYPES
+from .caffe_pb2 import LayerParameter
+from .graph import BATCH, Graph, Shape, Value
+from .layer import Layer, StoredBlobs
+from .layers import INPUT_TYPES, LAYER_TYPES, LayerType
+from .plausibility import expect_plausible, expect_same_network, near
 from .reader import Description, Weights, read_description, read_weights
 
 logger = logging.getLogger(__name__)
 
 #: Changes whenever the same files would give another graph, so that converted files are made anew.
-CONVERTER_VERSION = "1"
+CONVERTER_VERSION = "2"
 
 #: AveragePool counts padding as Caffe does from opset 22 on, on every version of ONNX Runtime.
 OPSET = 22
 IR_VERSION = 10
-
-#: Name of the symbolic batch axis.
-BATCH = "N"
 
 
 def convert(prototxt: str | Path, weights: str | Path, licence: str = "") -> onnx.ModelProto:
@@ -61,15 +60,16 @@ def convert(prototxt: str | Path, weights: str | Path, licence: str = "") -> onn
 
 def convert_read(description: Description, weights: Weights, licence: str = "") -> onnx.ModelProto:
     """`convert` for files that have been read already."""
-    walk = _Walk(description, weights)
-    walk.check_that_files_belong_together()
+    expect_plausible(description)
+    expect_same_network(description, weights)
+    model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[helper.make_opsetid("", OPSET)])
+    model.producer_name, model.producer_version = "predict_diff", CONVERTER_VERSION
+    model.graph.name = description.net.name or description.path.stem
+    walk = _Walk(description, weights, Graph(model.graph))
     for parameters in description.net.layer:
         walk.add(parameters)
-    graph = walk.finish()
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    model.producer_name, model.producer_version = "predict_diff", CONVERTER_VERSION
     metadata = {
-        "caffe": json.dumps(walk.names),
+        "caffe": json.dumps(walk.finish()),
         "prototxt_sha256": description.sha256,
         "weights_sha256": weights.sha256,
         "converter_version": CONVERTER_VERSION,
@@ -80,151 +80,187 @@ def convert_read(description: Description, weights: Weights, licence: str = "") 
     return model
 
 
-@dataclass
 class _Walk:
-    """State of one conversion: what each blob holds at the present layer."""
+    """State of one conversion: what each blob holds at the present layer.
 
-    description: Description
-    weights: Weights
-    graph: Graph = field(default_factory=Graph)
-    inputs: list[Value] = field(default_factory=list)
-    blobs: dict[str, Value] = field(default_factory=dict)
-    unread: dict[str, None] = field(default_factory=dict)
-    tops: dict[str, list[tuple[str, Value]]] = field(default_factory=dict)
-    names: dict[str, object] = field(default_factory=dict)
-    stated_batch: int = 0
+    Attributes
+    ----------
+    blobs : dict of str to Value
+        What each blob holds now.
+    unread : dict of str to None
+        Blobs that no layer has used since they were last written: the network's outputs.
+    tops : dict of str to list of (str, Value)
+        What the layers of each name have made, by blob.
+    """
 
-    def check_that_files_belong_together(self) -> None:
-        described = {str(layer.name) for layer in self.description.net.layer}
-        stored = {name for name, layer in self.weights.layers.items() if layer.blobs}
-        if stored and not stored & described:
-            raise ConversionError(
-                f"{self.weights.path}: expected weights for the layers of {self.description.path} "
-                f"({_some(described)}), found only others ({_some(stored)}); the files describe different networks"
-            )
-        unused = sorted(stored - described)
-        if unused:
-            logger.info("%s: layers not in the description, left out: %s", self.weights.path, _some(unused))
+    def __init__(self, description: Description, weights: Weights, graph: Graph) -> None:
+        self.description = description
+        self.weights = weights
+        self.graph = graph
+        self.inputs: list[Value] = []
+        self.blobs: dict[str, Value] = {}
+        self.unread: dict[str, None] = {}
+        self.tops: dict[str, list[tuple[str, Value]]] = {}
+        self.shared: dict[str, NDArray[np.float32]] = {}
+        self.seen: set[str] = set()
 
-    def add(self, parameters: caffe_pb2.LayerParameter) -> None:
+    def add(self, parameters: LayerParameter) -> None:
         """Convert one layer."""
-        if parameters.type == "Input":
-            self._add_inputs(parameters)
+        name = str(parameters.name)
+        layer = Layer(parameters, [], self._stored(parameters), self.graph, self.description.where(name))
+        self.seen.add(name)
+        if parameters.type in INPUT_TYPES:
+            self._add_inputs(layer)
             return
-        layer = self._layer(parameters)
-        converter = LAYER_TYPES.get(parameters.type)
-        if converter is None:
-            known = [*LAYER_TYPES, "Input"]
+        kind = LAYER_TYPES.get(parameters.type)
+        if kind is None:
+            known = [*LAYER_TYPES, *INPUT_TYPES]
             raise ConversionError(
-                f"{layer.place}: layer '{layer.name}' has type '{parameters.type}', which is not supported"
-                f"{closest(parameters.type, known)}; supported types: {', '.join(sorted(known))}"
+                f"{layer.place}: layer '{name}': expected a supported type, found '{parameters.type}'"
+                f"{closest(parameters.type, known)}; supported are {', '.join(sorted(known))}"
             )
-        values = converter(layer)
+        values = self._converted(layer, kind)
+        if values is None:
+            logger.info("%s: layer '%s' (%s) is left out", layer.place, name, parameters.type)
+            return
         if len(values) != len(parameters.top):
             raise layer.error(f"expected {len(values)} top blob(s), found {len(parameters.top)}")
         for bottom in parameters.bottom:
             self.unread.pop(bottom, None)
-        for top, value in zip(parameters.top, values, strict=True):
-            if top in self.blobs and top not in parameters.bottom:
+        for top, bottom, value in zip_longest(parameters.top, parameters.bottom[: len(values)], values):
+            # Caffe: a layer works in place if a top has the name of the bottom in the same position.
+            if top in self.blobs and top != bottom:
                 raise layer.error(
-                    f"blob '{top}' is already made by an earlier layer; only in-place layers may reuse it"
+                    f"expected a new name for its top, found '{top}', which an earlier layer has made; only a bottom "
+                    f"in the same position may be overwritten"
                 )
-            self._set(layer.name, top, value)
+            if value is not None:
+                self._set(layer, top, value)
 
-    def _layer(self, parameters: caffe_pb2.LayerParameter) -> Layer:
-        place = self._place(parameters.name)
-        stored = self.weights.layers.get(parameters.name)
-        layer = Layer(parameters, [], list(stored.blobs) if stored else [], self.graph, place)
-        for bottom in parameters.bottom:
+    def _converted(self, layer: Layer, kind: LayerType) -> list[Value | None] | None:
+        low, high = kind.bottoms
+        names = layer.parameters.bottom
+        if not low <= len(names) <= high:
+            raise layer.error(f"expected {kind.expects()} bottom blob(s), found {len(names)}")
+        for bottom in names[: kind.reads]:
             if bottom not in self.blobs:
-                raise layer.error(f"bottom blob '{bottom}' does not exist here{closest(bottom, self.blobs)}")
+                raise layer.error(f"expected bottom blobs that exist here, found '{bottom}'{self._hint(bottom)}")
             layer.bottoms.append(self.blobs[bottom])
-        return layer
+        values = kind.convert(layer)
+        return None if values is None else list(values)
 
-    def _add_inputs(self, parameters: caffe_pb2.LayerParameter) -> None:
-        shapes = [tuple(int(size) for size in shape.dim) for shape in parameters.input_param.shape]
-        if len(shapes) == 1:
-            shapes *= len(parameters.top)
-        if len(shapes) != len(parameters.top):
-            self._fail(parameters.name, f"expected one shape for each of {len(parameters.top)} tops")
-        for top, sizes in zip(parameters.top, shapes, strict=True):
+    def _hint(self, blob: str) -> str:
+        later = (layer for layer in self.description.net.layer if layer.name not in self.seen and blob in layer.top)
+        if (maker := next(later, None)) is not None:
+            return f", which the later layer '{maker.name}' makes; put the layers in order"
+        return near(blob, self.blobs) or "; no layer makes it"
+
+    def _stored(self, parameters: LayerParameter) -> StoredBlobs:
+        """The layer's weights. They are matched by name, and shared ones may be stored with their owner only."""
+        path, name = self.weights.path, str(parameters.name)
+        if name in self.seen:
+            return StoredBlobs([], f"{path} is matched by name, and an earlier layer has the same name")
+        found = self.weights.layers.get(name)
+        arrays = list(found.blobs) if found else []
+        for index, settings in enumerate(parameters.param):
+            if settings.name and index < len(arrays):
+                self.shared.setdefault(settings.name, arrays[index])
+            elif settings.name in self.shared and index == len(arrays):
+                arrays.append(self.shared[settings.name])
+        if found:
+            return StoredBlobs(arrays, f"{path} has {len(arrays) or 'no'} blob(s) for this layer")
+        names = (layer.name for layer in self.weights.layers.values() if layer.blobs)
+        return StoredBlobs(arrays, f"{path} has no layer of this name{near(name, names)}")
+
+    def _add_inputs(self, layer: Layer) -> None:
+        if layer.parameters.bottom:
+            raise layer.error(f"expected no bottom blobs, found {len(layer.parameters.bottom)}")
+        shapes = INPUT_TYPES[layer.parameters.type](layer)
+        for top, sizes in zip(layer.parameters.top, shapes, strict=True):
             if not sizes or min(sizes) < 1 or max(sizes) > 1 << 20 or len(sizes) > 8:
-                self._fail(parameters.name, f"input '{top}': expected up to 8 sizes from 1 to {1 << 20}, found {sizes}")
+                raise layer.error(
+                    f"input '{top}': expected up to 8 sizes from 1 to {1 << 20}, found {list(sizes)[:10]}"
+                )
             if top in self.blobs:
-                self._fail(parameters.name, f"input '{top}' is there twice")
-            value = Value(self.graph.fresh(top), self._with_batch(sizes))
+                raise layer.error(f"input '{top}': expected a new name, found one that an earlier layer has made")
+            if not self.inputs:
+                self.graph.batch = sizes[0]
+            # The first axis of the first input is the batch, and of others where it has the same size.
+            shape: Shape = (BATCH, *sizes[1:]) if sizes[0] == self.graph.batch else sizes
+            value = Value(self.graph.fresh(top), shape)
             self.inputs.append(value)
-            self._set(parameters.name, top, value)
+            self._set(layer, top, value)
 
-    def _with_batch(self, sizes: tuple[int, ...]) -> Shape:
-        """The first axis of the first input is the batch, and of others where it has the same size."""
-        if not self.inputs:
-            self.stated_batch = sizes[0]
-        return (BATCH, *sizes[1:]) if sizes[0] == self.stated_batch else sizes
-
-    def _set(self, layer: str, blob: str, value: Value) -> None:
+    def _set(self, layer: Layer, blob: str, value: Value) -> None:
         self.blobs[blob] = value
         self.unread[blob] = None
-        self.tops.setdefault(layer, []).append((blob, value))
+        self.tops.setdefault(layer.name, []).append((blob, value))
 
-    def finish(self) -> onnx.GraphProto:
-        """Name the values, and close the graph."""
-        if not self.inputs:
+    def finish(self) -> dict[str, object]:
+        """Name the values and close the graph; returns the names of blobs and layers."""
+        self._separate_blobs()
+        self._drop_unused_inputs()
+        fed = set(self.inputs)
+        if not fed:
             raise ConversionError(
-                f"{self.description.path}: expected an Input layer or input fields that say how large the network's "
-                f"input is, found none; use the network's deploy.prototxt, not its training description"
+                f"{self.description.path}: expected an Input layer, or input fields, that say how large the network's "
+                f"input is, and layers that use it, found none; give the network's deploy.prototxt"
             )
-        names: dict[str, str] = {}
+        outputs = [self.blobs[blob] for blob in self.unread if self.blobs[blob] not in fed]
+        if not outputs:
+            raise ConversionError(
+                f"{self.description.path}: expected layers that make an output, found none; give the whole description"
+            )
+        names = self._names()
+        self.graph.rename(names)
+        self._declare(names, outputs)
+        layers = {layer: [names[value.name] for _, value in tops] for layer, tops in self.tops.items() if tops}
+        return {"blobs": list(self.blobs), "layers": layers}
+
+    def _separate_blobs(self) -> None:
+        """Give each blob a value of its own: after a Dropout that is not in place, two have the same."""
+        owners: set[Value] = set()
         for blob, value in self.blobs.items():
-            if value.name in names:
-                # Two blobs hold the same value, as after a Dropout that is not in place.
-                value = self._copy(value)
-                self.blobs[blob] = value
-            names[value.name] = blob
+            if value in owners:
+                copy = Value(self.graph.fresh(blob), value.shape, value.type)
+                self.graph.proto.node.append(helper.make_node("Identity", [value.name], [copy.name], name=copy.name))
+                self.blobs[blob] = copy
+            owners.add(self.blobs[blob])
+
+    def _drop_unused_inputs(self) -> None:
+        """Leave inputs out that nothing is calculated from, such as labels."""
+        used = {name for node in self.graph.proto.node for name in node.input}
+        unused = {value for value in self.inputs if value.name not in used}
+        self.inputs = [value for value in self.inputs if value not in unused]
+        self.blobs = {blob: value for blob, value in self.blobs.items() if value not in unused}
+        self.unread = {blob: None for blob in self.unread if blob in self.blobs}
+        self.tops = {
+            layer: [(blob, value) for blob, value in tops if value not in unused] for layer, tops in self.tops.items()
+        }
+
+    def _names(self) -> dict[str, str]:
+        """The final name of each value that is, or was, a blob."""
+        names = {value.name: blob for blob, value in self.blobs.items()}
         taken = set(self.blobs)
         for layer, tops in self.tops.items():
             for blob, value in tops:
-                if value.name not in names:
-                    names[value.name] = layer if layer not in taken else f"{blob}@{layer}"
-                    taken.add(names[value.name])
-        outputs = [self.blobs[blob] for blob in self.unread if self.blobs[blob] not in self.inputs]
-        if not outputs:
-            raise ConversionError(f"{self.description.path}: expected layers that make an output, found none")
-        layers = {layer: [names[value.name] for _, value in tops] for layer, tops in self.tops.items()}
-        self.names = {"blobs": list(self.blobs), "layers": layers}
-        self.graph.rename(names)
-        return self._close(names, outputs)
+                if value.name in names:
+                    continue
+                name = f"{blob}@{layer}" if layer in taken or not layer else layer
+                while name in taken:
+                    name = self.graph.fresh(f"{blob}@{layer}")
+                names[value.name] = name
+                taken.add(name)
+        return names
 
-    def _copy(self, value: Value) -> Value:
-        copy = Value(self.graph.fresh(value.name), value.shape, value.type)
-        self.graph.nodes.append(helper.make_node("Identity", [value.name], [copy.name], name=copy.name))
-        return copy
+    def _declare(self, names: dict[str, str], outputs: list[Value]) -> None:
+        """Record shapes of inputs, outputs and all other blobs."""
 
-    def _close(self, names: dict[str, str], outputs: list[Value]) -> onnx.GraphProto:
         def info(value: Value) -> onnx.ValueInfoProto:
             return helper.make_tensor_value_info(names[value.name], value.type, value.shape)
 
-        made = {value.name: value for tops in self.tops.values() for _, value in tops}
-        made |= {value.name: value for value in self.blobs.values()}
-        ends = {value.name for value in (*self.inputs, *outputs)}
-        graph = onnx.GraphProto(name=self.description.net.name or Path(self.description.path).stem)
-        graph.input.extend(info(value) for value in self.inputs)
-        graph.output.extend(info(value) for value in outputs)
-        graph.value_info.extend(info(value) for name, value in made.items() if name not in ends)
-        graph.node.extend(self.graph.nodes)
-        while self.graph.initializers:
-            # Moved one by one: weights are large, and should not be held twice.
-            graph.initializer.append(self.graph.initializers.pop(0))
-        return graph
-
-    def _place(self, layer: str) -> str:
-        line = self.description.lines.get(layer)
-        return f"{self.description.path}, line {line}" if line else str(self.description.path)
-
-    def _fail(self, layer: str, problem: str) -> NoReturn:
-        raise ConversionError(f"{self._place(layer)}: layer '{layer}': {problem}")
-
-
-def _some(names: Iterable[str], count: int = 4) -> str:
-    names = sorted(names)
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+        ends = {*self.inputs, *outputs}
+        made = dict.fromkeys(chain((value for tops in self.tops.values() for _, value in tops), self.blobs.values()))
+        self.graph.proto.input.extend(info(value) for value in self.inputs)
+        self.graph.proto.output.extend(info(value) for value in outputs)
+        self.graph.proto.value_info.extend(info(value) for value in made if value not in ends)

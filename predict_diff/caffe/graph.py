@@ -1,7 +1,9 @@
-"""The ONNX graph under construction, and what a layer sees of it while it adds its operators."""
+"""The ONNX graph under construction."""
 
 from __future__ import annotations
 
+import mmap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +13,12 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper
 
-from ..errors import ConversionError
-from . import caffe_pb2
-
 #: A size, or the name of an axis whose size is known only when the network runs.
 Size = int | str
 Shape = tuple[Size, ...]
+
+#: Name of the batch axis.
+BATCH = "N"
 
 
 @dataclass(eq=False)
@@ -42,175 +44,71 @@ class Value:
 
 @dataclass
 class Graph:
-    """Operators and weights in the order in which they were added."""
-
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    initializers: list[onnx.TensorProto] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
-
-    def fresh(self, stem: str) -> str:
-        """A name that no value has yet, for a value that may be renamed later."""
-        name, count = f"{stem}#0", 0
-        while name in self._names:
-            count += 1
-            name = f"{stem}#{count}"
-        self._names.add(name)
-        return name
-
-    def rename(self, names: dict[str, str]) -> None:
-        """Give values their final names, wherever they occur."""
-        for node in self.nodes:
-            for slots in (node.input, node.output):
-                for position, name in enumerate(slots):
-                    slots[position] = names.get(name, name)
-
-
-@dataclass
-class Layer:
-    """One layer of the description, ready to be turned into operators.
+    """Operators and weights in the order in which they were added.
 
     Attributes
     ----------
-    parameters : LayerParameter
-        The layer as described.
-    bottoms : list of Value
-        Its inputs.
-    weights : list of ndarray, float32
-        Its blobs from the weights file.
-    graph : Graph
-        Where operators go.
-    place : str
-        Where the description has it, for messages.
+    proto : onnx.GraphProto
+        Where they are kept: the graph of the model that the conversion returns, so that weights are copied once.
+    batch : int
+        The batch size that the description states; the converted network takes any.
     """
 
-    parameters: caffe_pb2.LayerParameter
-    bottoms: list[Value]
-    weights: list[NDArray[np.float32]]
-    graph: Graph
-    place: str
+    proto: onnx.GraphProto
+    batch: int = 1
+    _counts: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def name(self) -> str:
-        return str(self.parameters.name)
+    def fresh(self, stem: str) -> str:
+        """A name that no value has yet, for a value that may be renamed later, or an axis of open size."""
+        name = f"{stem}#{self._counts[stem]}"
+        self._counts[stem] += 1
+        return name
 
-    @property
-    def bottom(self) -> Value:
-        """The first, and mostly only, input."""
-        return self.bottoms[0]
-
-    def error(self, problem: str) -> ConversionError:
-        """An error that names the layer and where it stands."""
-        return ConversionError(f"{self.place}: layer '{self.name}' ({self.parameters.type}): {problem}")
-
-    def axis(self, axis: int, rank: int | None = None) -> int:
-        """A Caffe axis, which may count from the end, as an index."""
-        rank = self.bottoms[0].rank if rank is None else rank
-        if not -rank <= axis < rank:
-            raise self.error(f"axis {axis} is out of range for a blob with {rank} axes")
-        return axis % rank
-
-    def size(self, value: Value, axis: int) -> int:
-        """The size of an axis that has to be known."""
-        size = value.shape[axis]
-        if not isinstance(size, int):
-            raise self.error(f"the size of axis {axis} of blob '{value.name}' has to be known, but is open ({size})")
-        return size
-
-    def sizes(self, value: Value, start: int, end: int | None = None) -> tuple[int, ...]:
-        """The known sizes of axes `start` to `end`."""
-        return tuple(self.size(value, axis) for axis in range(start, value.rank if end is None else end))
-
-    def blob(self, index: int, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
-        """One of the layer's weight blobs, in the shape that the description implies.
-
-        Caffe: files of 2013 and 2014 state four sizes, aligned from the right: 1 x 1 x 1 x N for a bias.
-        """
-        if index >= len(self.weights):
-            raise self.error(
-                f"expected {what} with shape {_sizes(shape)} as blob {index}, but the weights file has only "
-                f"{len(self.weights)} blob(s) for this layer; description and weights do not belong together"
-            )
-        found = self.weights[index]
-        if _without_leading_ones(found.shape) != _without_leading_ones(shape):
-            raise self.error(
-                f"expected {what} with shape {_sizes(shape)}, found {_sizes(found.shape)} in the weights file; "
-                f"description and weights do not belong together"
-            )
-        return found.reshape(shape)
-
-    def expect_blobs(self, count: int) -> None:
-        """Raise ConversionError if the weights file has more blobs for this layer than it uses."""
-        if len(self.weights) > count:
-            raise self.error(
-                f"expected {count} weight blob(s), found {len(self.weights)} in the weights file; "
-                f"description and weights do not belong together"
-            )
-
-    def constant(self, array: ArrayLike, dtype: type = np.float32) -> Value:
-        """Weights, or any other fixed tensor, as a value of the graph."""
-        data: NDArray[Any] = np.ascontiguousarray(array, dtype=dtype)
-        name = self.graph.fresh(f"{self.name}/constant")
+    def constant(self, stem: str, array: ArrayLike, dtype: type) -> Value:
+        """A fixed tensor."""
+        with np.errstate(over="ignore"):  # Settings beyond float32 are infinite, as in Caffe.
+            data: NDArray[Any] = np.asarray(array, dtype=dtype)
         kind = helper.np_dtype_to_tensor_dtype(data.dtype)
-        self.graph.initializers.append(TensorProto(name=name, data_type=kind, dims=data.shape, raw_data=data.tobytes()))
+        name = self.fresh(stem)
+        content = data.tobytes()
+        _let_go(data)
+        # Filled where it stays: a tensor that is added to a graph is copied, and weights are large.
+        self.proto.initializer.add(name=name, data_type=kind, dims=data.shape).raw_data = content
         return Value(name, data.shape, kind)
 
-    def integers(self, values: Sequence[int]) -> Value:
-        """A 1-D int64 tensor, as shapes and axes are given."""
-        return self.constant(np.asarray(values, dtype=np.int64).reshape(-1), np.int64)
+    def rename(self, names: dict[str, str]) -> None:
+        """Give values their final names, wherever they occur; one without a final name keeps out of their way."""
+        final = set(names.values())
+        made = [output for node in self.proto.node for output in node.output]
+        made += [tensor.name for tensor in self.proto.initializer]
+        renamed = names | {name: self._beside(final, name) for name in made if name in final and name not in names}
+        for tensor in self.proto.initializer:
+            tensor.name = renamed.get(tensor.name, tensor.name)
+        for node in self.proto.node:
+            for slots in (node.input, node.output):
+                for position, name in enumerate(slots):
+                    slots[position] = renamed.get(name, name)
 
-    def emit(self, operator: str, inputs: Sequence[Value | None], shape: Shape, **attributes: Any) -> Value:
-        """Add an operator with one output of the given shape; None stands for an absent optional input."""
-        return self.emit_many(operator, inputs, [shape], **attributes)[0]
-
-    def emit_many(
-        self, operator: str, inputs: Sequence[Value | None], shapes: Sequence[Shape], **attributes: Any
-    ) -> list[Value]:
-        """Add an operator with several outputs."""
-        outputs = [Value(self.graph.fresh(self.name), tuple(shape)) for shape in shapes]
-        self.graph.nodes.append(
-            helper.make_node(
-                operator,
-                ["" if value is None else value.name for value in inputs],
-                [value.name for value in outputs],
-                name=self.graph.fresh(f"{self.name}/{operator}"),
-                **attributes,
-            )
-        )
-        return outputs
-
-    def same(self, operator: str, inputs: Sequence[Value | None], **attributes: Any) -> Value:
-        """Add an operator whose output has the shape of its first input."""
-        first = inputs[0]
-        assert first is not None  # noqa: S101 - a programming error, not the user's
-        return self.emit(operator, inputs, first.shape, **attributes)
-
-    def reshape(self, value: Value, shape: Shape) -> Value:
-        """Reshape; at most one axis may be open beside those that stay where they are."""
-        if shape == value.shape:
-            return value
-        return self.emit("Reshape", [value, self.integers(self._reshape_sizes(value, shape))], shape)
-
-    def _reshape_sizes(self, value: Value, shape: Shape) -> list[int]:
-        sizes, inferred = [], False
-        for position, size in enumerate(shape):
-            if isinstance(size, int):
-                sizes.append(size)
-            elif position < value.rank and value.shape[position] == size:
-                sizes.append(0)
-            elif not inferred:
-                inferred = True
-                sizes.append(-1)
-            else:
-                raise self.error(f"cannot reshape {_sizes(value.shape)} to {_sizes(shape)} with an open batch size")
-        return sizes
+    def _beside(self, taken: set[str], stem: str) -> str:
+        while (name := self.fresh(stem)) in taken:
+            pass
+        return name
 
 
-def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    sizes = list(shape)
-    while sizes and sizes[0] == 1:
-        sizes.pop(0)
-    return tuple(sizes)
+def sizes_text(shape: Sequence[Size]) -> str:
+    """A shape as messages show it."""
+    shown = [str(size) if isinstance(size, int) or size == BATCH else "?" for size in shape[:9]]
+    return " x ".join([*shown, "..."] if len(shape) > 9 else shown) or "(one number)"
 
 
-def _sizes(shape: Sequence[Size]) -> str:
-    return " x ".join(str(size) for size in shape) if shape else "(one number)"
+def _let_go(array: NDArray[Any]) -> None:
+    """Give the memory of a mapped file, which an array may be a view of, back; it is read again when needed.
+
+    Weights that have been copied would otherwise count twice.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    mapped = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(mapped, mmap.mmap) and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)

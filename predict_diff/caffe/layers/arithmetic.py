@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import caffe_pb2
-from ..graph import Layer, Value
+from ..graph import Value
+from ..layer import Layer
 from .registry import ANY_NUMBER, layer_type
 
 _Eltwise = caffe_pb2.EltwiseParameter
@@ -43,39 +44,46 @@ def _broadcast(
 
     Returns the result and how many of the layer's weight blobs have been used up.
     """
-    start = 0 if axis == 0 else layer.axis(axis)
     if len(layer.bottoms) == 2 and not learned:
         operand = layer.bottoms[1]
-        if start + operand.rank > bottom.rank:
-            raise layer.error(f"the second bottom has too many axes ({operand.rank}) for axis {axis}")
+        # Caffe: the axis of a single number does not matter.
+        start = 0 if operand.rank == 0 else layer.axis(axis)
         trailing = bottom.rank - start - operand.rank
+        if trailing < 0 or bottom.shape[start : start + operand.rank] != operand.shape:
+            raise layer.error(
+                f"expected a second bottom with the sizes of {layer.called(bottom)} from axis {axis} on, found "
+                f"{layer.called(operand)}"
+            )
         if trailing:
-            axes = layer.integers(range(operand.rank, operand.rank + trailing))
-            operand = layer.emit("Unsqueeze", [operand, axes], (*operand.shape, *[1] * trailing))
+            operand = layer.reshape(operand, (*operand.shape, *[1] * trailing))
         return layer.same(operator, [bottom, operand]), used
+    start = layer.axis(axis)
     end = bottom.rank if num_axes == -1 else start + num_axes
     if not start <= end <= bottom.rank:
-        raise layer.error(f"axis {axis} and num_axes {num_axes} do not fit a blob with {bottom.rank} axes")
+        raise layer.error(f"expected axis and num_axes within {layer.called(bottom)}, found {axis} and {num_axes}")
     shape = layer.sizes(bottom, start, end)
     what = "factors" if operator == "Mul" else "a bias"
     weights = layer.blob(used, shape, what).reshape(*shape, *[1] * (bottom.rank - end))
     return layer.same(operator, [bottom, layer.constant(weights)]), used + 1
 
 
-@layer_type("Eltwise", bottoms=ANY_NUMBER)
+@layer_type("Eltwise", bottoms=(2, ANY_NUMBER[1]))
 def eltwise(layer: Layer) -> list[Value]:
     """Sum (with coefficients), product or maximum of blobs of one shape. Caffe: eltwise_layer."""
     settings = layer.parameters.eltwise_param
     bottoms = layer.bottoms
     for bottom in bottoms[1:]:
         if bottom.shape != bottoms[0].shape:
-            raise layer.error(f"bottoms differ in shape: {bottoms[0].shape} and {bottom.shape}")
+            raise layer.error(
+                f"expected bottoms of one shape, found {layer.called(bottoms[0])} and {layer.called(bottom)}"
+            )
     coefficients = [float(value) for value in settings.coeff]
     if coefficients and len(coefficients) != len(bottoms):
         raise layer.error(f"expected one coeff for each of {len(bottoms)} bottoms, found {len(coefficients)}")
-    if coefficients and settings.operation != _Eltwise.SUM:
-        raise layer.error("coeff goes with SUM only")
+    if coefficients and settings.operation == _Eltwise.PROD:
+        raise layer.error("expected coeff with SUM only, found it with PROD")
     if settings.operation == _Eltwise.MAX:
+        # Caffe: coefficients, if any, do not matter here.
         return [layer.same("Max", bottoms)]
     operator = "Mul" if settings.operation == _Eltwise.PROD else "Add"
     terms = [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from onnx import TensorProto
 
 from .. import caffe_pb2
-from ..graph import Layer, Value
+from ..graph import Value, sizes_text
+from ..layer import Layer
 from .registry import layer_type
 
 _MAX, _AVERAGE = caffe_pb2.PoolingParameter.MAX, caffe_pb2.PoolingParameter.AVE
@@ -23,20 +25,45 @@ def pooling(layer: Layer) -> list[Value]:
     settings = layer.parameters.pooling_param
     bottom = layer.bottom
     if bottom.rank != 4:
-        raise layer.error(f"expected a blob with 4 axes, found {bottom.rank}")
+        raise layer.error(f"expected a blob with 4 axes, found {layer.called(bottom)}")
     if settings.pool not in (_MAX, _AVERAGE):
-        raise layer.error("STOCHASTIC pooling draws at random, so a converted network cannot repeat it")
+        raise layer.error("expected MAX or AVE, found STOCHASTIC, which draws at random; use MAX or AVE")
     with_mask = len(layer.parameters.top) > 1
     if with_mask and settings.pool != _MAX:
-        raise layer.error("only MAX pooling has a second top")
+        raise layer.error("expected MAX pooling, which alone has a second top, found AVE")
     if settings.global_pooling:
         if any((settings.kernel_size, settings.kernel_h, settings.kernel_w)):
-            raise layer.error("global_pooling takes no kernel size")
+            raise layer.error("expected global_pooling or a kernel size, found both")
+        if any((settings.pad, settings.pad_h, settings.pad_w)) or {
+            settings.stride,
+            settings.stride_h,
+            settings.stride_w,
+        } - {0, 1}:
+            raise layer.error("expected no pad and a stride of 1 with global_pooling, found others")
         height, width = layer.sizes(bottom, 2)
         window = PoolingWindow(height, width, 1, 1, 0, 0, round_up=False)
     else:
         window = PoolingWindow.from_settings(layer)
     return pool(layer, bottom, window, settings.pool == _AVERAGE, with_mask)
+
+
+@layer_type("SPP")
+def spatial_pyramid_pooling(layer: Layer) -> list[Value]:
+    """Pooled into 1, 2 x 2, 4 x 4, ... bins, each flattened, one after another. Caffe: spp_layer."""
+    settings = layer.parameters.spp_param
+    bottom, levels = layer.bottom, int(settings.pyramid_height)
+    if bottom.rank != 4 or levels < 1 or settings.pool not in (_MAX, _AVERAGE):
+        raise layer.error("expected a blob with 4 axes, a pyramid_height of at least 1, and MAX or AVE pooling")
+    tops = []
+    for level in range(levels):
+        window = PoolingWindow.of_bins(layer, 2**level, *layer.sizes(bottom, 2))
+        (pooled,) = pool(layer, bottom, window, settings.pool == _AVERAGE)
+        tops.append(pooled)
+    if levels == 1:
+        # Caffe: a pyramid of one level is not flattened.
+        return tops
+    flat = [layer.reshape(top, (top.shape[0], prod(layer.sizes(top, 1)))) for top in tops]
+    return [layer.emit("Concat", flat, (bottom.shape[0], sum(layer.size(top, 1) for top in flat)), axis=1)]
 
 
 @dataclass(frozen=True)
@@ -56,31 +83,33 @@ class PoolingWindow:
         settings = layer.parameters.pooling_param
 
         def pair(both: str, name: str) -> tuple[int, int]:
-            named = settings.HasField(f"{name}_h"), settings.HasField(f"{name}_w")
-            if any(named) and settings.HasField(both):
-                raise layer.error(f"{both} excludes {name}_h and {name}_w")
-            if name == "kernel" and any(named) != all(named):
-                raise layer.error("kernel_h and kernel_w go together")
-            # Caffe: a stride of which only one axis is named keeps its default, 1, on the other.
-            if any(named):
-                unset = 1 if name == "stride" else 0
-                return (
-                    int(settings.stride_h if name == "stride" else getattr(settings, f"{name}_h"))
-                    if named[0]
-                    else unset,
-                    int(settings.stride_w if name == "stride" else getattr(settings, f"{name}_w"))
-                    if named[1]
-                    else unset,
-                )
-            value = int(getattr(settings, both))
-            return value, value
+            named = [settings.HasField(f"{name}_{axis}") for axis in "hw"]
+            if any(named) and (settings.HasField(both) or not all(named)):
+                raise layer.error(f"expected {both}, or {name}_h and {name}_w, found another combination")
+            height, width = (f"{name}_h", f"{name}_w") if any(named) else (both, both)
+            return int(getattr(settings, height)), int(getattr(settings, width))
 
         kernel, stride, pad = pair("kernel_size", "kernel"), pair("stride", "stride"), pair("pad", "pad")
-        if min(kernel) < 1 or min(stride) < 1:
-            raise layer.error(f"expected kernel and stride of at least 1, found {kernel} and {stride}")
+        round_up = settings.round_mode == caffe_pb2.PoolingParameter.CEIL
+        return cls(*kernel, *stride, *pad, round_up).checked(layer)
+
+    @classmethod
+    def of_bins(cls, layer: Layer, bins: int, height: int, width: int) -> PoolingWindow:
+        """Windows side by side that cover the plane with so many bins along each axis."""
+        kernel_h, kernel_w = -(-height // bins), -(-width // bins)
+        pad_h, pad_w = (kernel_h * bins - height + 1) // 2, (kernel_w * bins - width + 1) // 2
+        return cls(kernel_h, kernel_w, kernel_h, kernel_w, pad_h, pad_w).checked(layer)
+
+    def checked(self, layer: Layer) -> PoolingWindow:
+        """Itself; ConversionError if there can be no such window."""
+        kernel, stride, pad = (self.kernel_h, self.kernel_w), (self.stride_h, self.stride_w), (self.pad_h, self.pad_w)
+        layer.expect_sizes("kernel", kernel)
+        layer.expect_sizes("stride", stride)
         if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
-            raise layer.error(f"expected a pad smaller than the kernel {kernel}, found {pad}")
-        return cls(*kernel, *stride, *pad, round_up=settings.round_mode == caffe_pb2.PoolingParameter.CEIL)
+            raise layer.error(
+                f"expected a pad smaller than the kernel, found {sizes_text(pad)} for {sizes_text(kernel)}"
+            )
+        return self
 
     def output_sizes(self, height: int, width: int) -> tuple[int, int]:
         """Caffe's output sizes, empty last windows included."""
@@ -125,7 +154,7 @@ def pool(layer: Layer, bottom: Value, window: PoolingWindow, average: bool, with
     pooled = window.output_sizes(height, width)
     filled = window.filled_sizes(height, width)
     if min(filled) < 1:
-        raise layer.error(f"the kernel is larger than its padded input, {height} x {width}")
+        raise layer.error(f"expected a kernel no larger than its padded input, found one over {height} x {width}")
     shape = (*bottom.shape[:2], *filled)
     whole = (window.kernel_h, window.kernel_w) == (height, width) and filled == (1, 1)
     if whole and window.pad_h == window.pad_w == 0 and not with_mask:

@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from ..graph import Layer, Value
+from ..graph import Value
+from ..layer import Layer
 
-Converter = Callable[[Layer], list[Value]]
+#: Returns one value for each top, None for a top that the converted network does not have; or None instead of all
+#: if it has nothing of the layer.
+Converter = Callable[[Layer], Sequence[Value | None] | None]
+
+#: Returns the sizes of each top, batch included.
+InputReader = Callable[[Layer], list[tuple[int, ...]]]
 
 #: As many bottoms as the description lists, but at least one.
 ANY_NUMBER = (1, 1 << 20)
 
-#: Layer type, as the description names it, to the function that converts it.
-LAYER_TYPES: dict[str, Converter] = {}
+
+@dataclass(frozen=True)
+class LayerType:
+    """How a layer type is converted.
+
+    Attributes
+    ----------
+    convert : callable
+    bottoms : (int, int)
+        The smallest and the largest number of bottoms.
+    reads : int
+        How many bottoms matter; later ones, such as labels, need not exist.
+    """
+
+    convert: Converter
+    bottoms: tuple[int, int]
+    reads: int
+
+    def expects(self) -> str:
+        """The number of bottoms, for messages."""
+        low, high = self.bottoms
+        return str(low) if low == high else f"{low} or more" if high == ANY_NUMBER[1] else f"{low} to {high}"
 
 
-def layer_type(name: str, bottoms: tuple[int, int] = (1, 1)) -> Callable[[Converter], Converter]:
-    """Register a function as the converter of a type that takes from `bottoms[0]` to `bottoms[1]` bottoms."""
+#: Layer type, as the description names it, to the way it is converted.
+LAYER_TYPES: dict[str, LayerType] = {}
+
+#: Layer types that become inputs of the converted network.
+INPUT_TYPES: dict[str, InputReader] = {}
+
+
+def layer_type(
+    *names: str, bottoms: tuple[int, int] = (1, 1), reads: int = ANY_NUMBER[1]
+) -> Callable[[Converter], Converter]:
+    """Register a function as the converter of some types."""
 
     def register(converter: Converter) -> Converter:
-        @wraps(converter)
-        def checked(layer: Layer) -> list[Value]:
-            low, high = bottoms
-            found = len(layer.bottoms)
-            if not low <= found <= high:
-                wanted = str(low) if low == high else f"{low} or more" if bottoms == ANY_NUMBER else f"{low} to {high}"
-                raise layer.error(f"expected {wanted} bottom blob(s), found {found}")
-            return converter(layer)
+        LAYER_TYPES.update(dict.fromkeys(names, LayerType(converter, bottoms, reads)))
+        return converter
 
-        LAYER_TYPES[name] = checked
-        return checked
+    return register
+
+
+def input_type(*names: str) -> Callable[[InputReader], InputReader]:
+    """Register a function that tells the sizes of a layer that feeds the network."""
+
+    def register(reader: InputReader) -> InputReader:
+        INPUT_TYPES.update(dict.fromkeys(names, reader))
+        return reader
 
     return register

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph import Layer, Value
+from ..graph import Value, sizes_text
+from ..layer import Layer
 from .registry import ANY_NUMBER, layer_type
 
 
@@ -14,27 +15,18 @@ def convolution(layer: Layer) -> list[Value]:
 
     Caffe: base_conv_layer. Weights are (outputs, inputs / group, kernel...). Several bottoms share the weights.
     """
-    settings = layer.parameters.convolution_param
-    geometry = Geometry(layer, settings)
-    outputs, group = int(settings.num_output), int(settings.group)
-    channels = layer.size(layer.bottoms[0], 1)
-    geometry.expect_groups(channels, outputs, group)
-    inputs = _weights(layer, (outputs, channels // group, *geometry.kernel), outputs, settings.bias_term)
-    tops = []
-    for bottom in layer.bottoms:
-        if layer.size(bottom, 1) != channels:
-            raise layer.error(f"bottoms differ in channels: {channels} and {layer.size(bottom, 1)}")
-        sizes = tuple(
-            (size + 2 * pad - (dilation * (kernel - 1) + 1)) // stride + 1
-            for size, pad, dilation, kernel, stride in zip(
-                layer.sizes(bottom, 2), geometry.pad, geometry.dilation, geometry.kernel, geometry.stride, strict=True
-            )
+    geometry = Geometry(layer)
+    weights = (geometry.outputs, geometry.channels // geometry.group, *geometry.kernel)
+    sizes = [
+        (size + 2 * pad - (dilation * (kernel - 1) + 1)) // stride + 1
+        for size, kernel, stride, pad, dilation in geometry.axes()
+    ]
+    if min(sizes) < 1:
+        raise layer.error(
+            f"expected a kernel no larger than its padded input, found {sizes_text(geometry.kernel)} over "
+            f"{layer.called(layer.bottom)}"
         )
-        if min(sizes) < 1:
-            raise layer.error(f"the kernel {geometry.kernel} is larger than its padded input {bottom.shape[2:]}")
-        shape = (bottom.shape[0], outputs, *sizes)
-        tops.append(layer.emit("Conv", [bottom, *inputs], shape, **geometry.attributes(group)))
-    return tops
+    return geometry.emit("Conv", weights, sizes)
 
 
 @layer_type("Deconvolution", bottoms=ANY_NUMBER)
@@ -43,83 +35,87 @@ def deconvolution(layer: Layer) -> list[Value]:
 
     Caffe: deconv_layer. Weights are (inputs, outputs / group, kernel...).
     """
-    settings = layer.parameters.convolution_param
-    geometry = Geometry(layer, settings)
-    outputs, group = int(settings.num_output), int(settings.group)
-    channels = layer.size(layer.bottoms[0], 1)
-    geometry.expect_groups(channels, outputs, group)
-    inputs = _weights(layer, (channels, outputs // group, *geometry.kernel), outputs, settings.bias_term)
-    tops = []
-    for bottom in layer.bottoms:
-        sizes = tuple(
-            stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
-            for size, pad, dilation, kernel, stride in zip(
-                layer.sizes(bottom, 2), geometry.pad, geometry.dilation, geometry.kernel, geometry.stride, strict=True
-            )
-        )
-        if min(sizes) < 1:
-            raise layer.error(f"the padding {geometry.pad} leaves nothing of the output")
-        shape = (bottom.shape[0], outputs, *sizes)
-        tops.append(layer.emit("ConvTranspose", [bottom, *inputs], shape, **geometry.attributes(group)))
-    return tops
+    geometry = Geometry(layer)
+    weights = (geometry.channels, geometry.outputs // geometry.group, *geometry.kernel)
+    sizes = [
+        stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
+        for size, kernel, stride, pad, dilation in geometry.axes()
+    ]
+    if min(sizes) < 1:
+        raise layer.error(f"expected padding that leaves something of the output, found {sizes_text(geometry.pad)}")
+    return geometry.emit("ConvTranspose", weights, sizes)
 
 
 class Geometry:
-    """Kernel, stride, pad and dilation of a convolution, one number for each spatial axis."""
+    """A convolution's channels, and kernel, stride, pad and dilation with one number for each spatial axis."""
 
-    def __init__(self, layer: Layer, settings: Any) -> None:
+    def __init__(self, layer: Layer) -> None:
         self._layer = layer
+        self._settings = settings = layer.parameters.convolution_param
+        bottom = layer.bottom
+        for other in layer.bottoms[1:]:
+            if other.shape != bottom.shape:
+                raise layer.error(
+                    f"expected bottoms of one shape, found {layer.called(bottom)} and {layer.called(other)}"
+                )
         if layer.axis(settings.axis) != 1:
-            raise layer.error(f"axis {settings.axis} is not supported; channels have to be axis 1")
-        axes = layer.bottoms[0].rank - 2
-        if axes < 1:
-            raise layer.error(f"expected a blob with spatial axes, found one with {axes + 2} axes")
-        self.kernel = self._sizes(settings, "kernel_size", ("kernel_h", "kernel_w"), axes, None)
-        self.stride = self._sizes(settings, "stride", ("stride_h", "stride_w"), axes, 1)
-        self.pad = self._sizes(settings, "pad", ("pad_h", "pad_w"), axes, 0)
-        self.dilation = self._sizes(settings, "dilation", None, axes, 1)
-        for name in ("kernel", "stride", "dilation"):
-            if min(getattr(self, name)) < 1:
-                raise layer.error(f"{name}: expected sizes of at least 1, found {getattr(self, name)}")
+            raise layer.error(f"expected channels along axis 1, found axis {settings.axis}, which is not supported")
+        if bottom.rank < 3:
+            raise layer.error(f"expected a blob with spatial axes, found {layer.called(bottom)}")
+        self.channels = layer.size(bottom, 1)
+        self.outputs, self.group = int(settings.num_output), int(settings.group)
+        if self.outputs < 1:
+            raise layer.error("expected num_output of at least 1, found none or 0")
+        if self.group < 1 or self.channels % self.group or self.outputs % self.group:
+            raise layer.error(
+                f"expected a group that divides {self.channels} input and {self.outputs} output channels, found "
+                f"{self.group}"
+            )
+        self.kernel = self._sizes("kernel_size", ("kernel_h", "kernel_w"), None)
+        self.stride = self._sizes("stride", ("stride_h", "stride_w"), 1)
+        self.pad = self._sizes("pad", ("pad_h", "pad_w"), 0)
+        self.dilation = self._sizes("dilation", None, 1)
+        for name, least in (("kernel", 1), ("stride", 1), ("pad", 0), ("dilation", 1)):
+            layer.expect_sizes(name, getattr(self, name), least)
 
-    def _sizes(
-        self, settings: Any, name: str, pair: tuple[str, str] | None, axes: int, default: int | None
-    ) -> tuple[int, ...]:
+    def axes(self) -> list[tuple[int, int, int, int, int]]:
+        """Size, kernel, stride, pad and dilation of each spatial axis."""
+        sizes = self._layer.sizes(self._layer.bottom, 2)
+        return list(zip(sizes, self.kernel, self.stride, self.pad, self.dilation, strict=True))
+
+    def emit(self, operator: str, weights: tuple[int, ...], sizes: list[int]) -> list[Value]:
+        """Add the operator for each bottom, with one set of weights."""
+        layer, bias = self._layer, self._settings.bias_term
+        layer.expect_blobs(1 + bias)
+        inputs = [layer.constant(layer.blob(0, weights, "weights"))]
+        if bias:
+            inputs.append(layer.constant(layer.blob(1, (self.outputs,), "a bias")))
+        attributes: dict[str, Any] = {
+            "kernel_shape": self.kernel,
+            "strides": self.stride,
+            "pads": self.pad + self.pad,
+            "dilations": self.dilation,
+            "group": self.group,
+        }
+        return [
+            layer.emit(operator, [bottom, *inputs], (bottom.shape[0], self.outputs, *sizes), **attributes)
+            for bottom in layer.bottoms
+        ]
+
+    def _sizes(self, name: str, pair: tuple[str, str] | None, default: int | None) -> tuple[int, ...]:
         """Caffe: one number for all axes, one for each, or the _h and _w fields for images."""
-        if pair and (settings.HasField(pair[0]) or settings.HasField(pair[1])):
-            if axes != 2 or getattr(settings, name):
-                raise self._layer.error(f"{pair[0]} and {pair[1]} are for images, and exclude {name}")
-            return int(getattr(settings, pair[0])), int(getattr(settings, pair[1]))
+        settings, axes = self._settings, self._layer.bottom.rank - 2
         values = [int(value) for value in getattr(settings, name)]
+        if pair and (settings.HasField(pair[0]) or settings.HasField(pair[1])):
+            if axes != 2 or values:
+                raise self._layer.error(f"expected {name}, or {pair[0]} and {pair[1]} for an image, found another use")
+            return int(getattr(settings, pair[0])), int(getattr(settings, pair[1]))
         if not values:
             if default is None:
-                raise self._layer.error(f"{name} is missing")
+                raise self._layer.error(f"expected {name}, found none")
             values = [default]
         if len(values) == 1:
             values *= axes
         if len(values) != axes:
             raise self._layer.error(f"{name}: expected 1 or {axes} values, found {len(values)}")
         return tuple(values)
-
-    def expect_groups(self, channels: int, outputs: int, group: int) -> None:
-        if outputs < 1:
-            raise self._layer.error("num_output is missing or 0")
-        if group < 1 or channels % group or outputs % group:
-            raise self._layer.error(f"group {group} does not divide {channels} input and {outputs} output channels")
-
-    def attributes(self, group: int) -> dict[str, Any]:
-        return {
-            "kernel_shape": self.kernel,
-            "strides": self.stride,
-            "pads": self.pad + self.pad,
-            "dilations": self.dilation,
-            "group": group,
-        }
-
-
-def _weights(layer: Layer, shape: tuple[int, ...], outputs: int, bias: bool) -> list[Value]:
-    layer.expect_blobs(1 + bias)
-    values = [layer.constant(layer.blob(0, shape, "weights"))]
-    if bias:
-        values.append(layer.constant(layer.blob(1, (outputs,), "a bias")))
-    return values

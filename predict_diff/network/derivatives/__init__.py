@@ -10,11 +10,12 @@ opsets from 16 on share.
 """
 
 from .graph import Graph, Value
-from .paths import FLOATING_POINT, differentiable_values
+from .paths import FLOATING_POINT, HELD, differentiable_values
 from .registry import RULES, Step
 
 __all__ = [
     "FLOATING_POINT",
+    "HELD",
     "RULES",
     "Graph",
     "Step",

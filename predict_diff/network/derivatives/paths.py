@@ -17,6 +17,9 @@ _SIZES_ONLY = frozenset({"Shape", "Size"})
 #: Floating point, but constant between jumps. (Other such operators give integers or booleans.)
 _STEPWISE = frozenset({"Ceil", "Floor", "Round", "Sign"})
 
+#: Key in the metadata of a node whose output counts as constant, whatever it depends on.
+HELD = "predict_diff.held"
+
 
 def differentiable_values(
     nodes: Iterable[onnx.NodeProto], sources: Iterable[str], types: Mapping[str, ValueType]
@@ -45,13 +48,17 @@ def differentiable_values(
         names = set(reads(node))
         passes = not names.isdisjoint(reached)
         for output in filter(None, node.output):
-            if passes and node.op_type not in _STEPWISE and _may_be_floating(types.get(output)):
+            if passes and not _is_constant(node) and _may_be_floating(types.get(output)):
                 reached.add(output)
             elif passes:
                 stopped[output] = node
             elif earlier := next((stopped[name] for name in names if name in stopped), None):
                 stopped[output] = earlier
     return reached, stopped
+
+
+def _is_constant(node: onnx.NodeProto) -> bool:
+    return node.op_type in _STEPWISE or any(entry.key == HELD for entry in node.metadata_props)
 
 
 def _may_be_floating(known: ValueType | None) -> bool:
