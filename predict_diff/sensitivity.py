@@ -31,6 +31,6 @@ def sensitivity_map(
     target.check(network.blobs)
     scale = 1.0
     if from_activation:
-        scale = float(network.run(x, target.blob)[target.blob][(0, *target.index)])
+        scale = float(network.run(x, target.blob)[target.blob][(0, *target.index)].mean())
     gradient = network.gradient(x, target.blob, target.index, scale)
     return np.asarray(np.abs(gradient).max(axis=0))

@@ -42,7 +42,7 @@ class Target:
         ConfigurationError
             If the text has another form.
         """
-        match = re.fullmatch(r"(.+):\s*(\d+(?:\s*,\s*\d+)*)\s*", text)
+        match = re.fullmatch(r"(.+):\s*(\d{1,9}(?:\s*,\s*\d{1,9})*)\s*", text)
         if match is None:
             raise ConfigurationError(
                 f"target: expected BLOB:UNIT, such as prob:281, conv5:12 (the mean of feature map 12) or conv5:12,3,4 "

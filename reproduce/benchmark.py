@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -77,8 +78,8 @@ def run(out: Path, threads: int | None = None) -> str:
     context = multiprocessing.get_context("spawn")
     rows = []
     for name in _NETWORKS:
-        # A process each: peak memory is counted per process.
-        with context.Pool(1) as pool:
+        # A process each: peak memory is counted per process. Ctrl-C is for the one that waits for them.
+        with context.Pool(1, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
             rows.append(pool.apply(measure, (name, threads)))
     with whole_file(out / "benchmark.json", ResultError) as file:
         file.write(json.dumps([asdict(row) for row in rows], indent=1).encode())

@@ -11,7 +11,7 @@ from pydantic import model_validator as validator
 from predict_diff.errors import ConfigurationError
 
 from . import home
-from .config import read_yaml
+from .validation import read_yaml
 
 CARD = "model.yaml"
 DESCRIPTION = "deploy.prototxt"

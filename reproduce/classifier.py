@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predict_diff.caffe.preprocess import Preprocessing
-from predict_diff.errors import ConfigurationError
-from predict_diff.network.network import Network, Provider
+from predict_diff.errors import ConfigurationError, NetworkError
+from predict_diff.network.network import Network
+from predict_diff.network.runtime import Provider
 from predict_diff.targets import Target
 
 from . import networks
-from .card import Card
+from .card import CARD, Card
 from .labels import Label, labels
+from .photos import printable
 
 logger = logging.getLogger(__name__)
 
@@ -96,28 +98,54 @@ def open_classifier(
             raise ConfigurationError(f"card: '{which}' has a card of its own; a card goes with an ONNX file only")
         described = networks.card(which)
         network = Network(networks.onnx_path(which), provider, threads, tf32)
-    for blob in (described.blobs.output, described.blobs.penultimate):
-        network.resolve(blob)
+    _check_fit(described, network)
     preprocessing = networks.preprocessing(described)
     if crop == "unresized":
         preprocessing = dataclasses.replace(preprocessing, resize="none", resize_to=None, mean_fit="crop_bottom_right")
-    classes = network.blobs[network.resolve(described.blobs.output)][0]
-    return Classifier(described, network, preprocessing, labels(described.labels_path, classes))
+    classes = labels(described.labels_path, network.blobs[network.resolve(described.blobs.output)][0])
+    if card is not None:
+        # It shares the card, not the name.
+        title = printable(Path(which).stem)
+        described = described.model_copy(update={"name": title, "title": title, "stands_in_for": None})
+    return Classifier(described, network, preprocessing, classes)
+
+
+def _check_fit(described: Card, network: Network) -> None:
+    """Raise ConfigurationError unless a card is about this network, as far as that shows."""
+    card, expected = described.folder / CARD, (3, described.input_size, described.input_size)
+    if network.input_shape != expected:
+        raise ConfigurationError(
+            f"{card}: input_size: expected that of {network.name}, which takes {network.input_shape}, found "
+            f"{described.input_size}"
+        )
+    for blob in (described.blobs.output, described.blobs.penultimate):
+        try:
+            shape = network.blobs[network.resolve(blob)]
+        except NetworkError as reason:
+            raise ConfigurationError(f"{card}: blobs: {reason}") from reason
+        if not shape:
+            raise ConfigurationError(f"{card}: blobs: expected one with units, found '{blob}', a single number")
 
 
 def choose_networks(names: list[str]) -> list[str]:
     """The networks themselves where all are there, else their embedded stand-ins, saying so.
 
     A mixture would invite comparing what cannot be compared.
+
+    Raises
+    ------
+    NetworkError
+        If a file that the user has put there is the wrong one, or something is missing and nothing stands in.
     """
-    missing = [name for name in names if networks.obstacle(name) is not None]
+    missing = [what for name in names if (what := networks.missing(name)) is not None]
     if not missing:
         return names
     stand_ins = [networks.stand_in(name) for name in names]
     chosen = [name for name in stand_ins if name is not None]
     if len(chosen) < len(names):
-        raise ConfigurationError(f"{networks.obstacle(missing[0])}")
-    logger.info("%s.", networks.obstacle(missing[0]))
+        raise NetworkError(missing[0])
+    for what in missing:
+        logger.info("%s.", what)
     pairs = ", ".join(
         f"{networks.card(own).title} for {networks.card(name).title}" for name, own in zip(names, chosen, strict=True)
     )

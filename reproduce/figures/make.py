@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +18,28 @@ from matplotlib.figure import Figure as Picture
 from numpy.typing import NDArray
 
 from predict_diff.errors import ConfigurationError, ResultError
-from predict_diff.network.network import Provider, cuda_problem
+from predict_diff.network.runtime import Provider, cuda_problem
 from predict_diff.plot import Palette
 from predict_diff.sealed import write_sealed
 from predict_diff.storage import whole_file
 from predict_diff.targets import Target
 
 from ..classifier import choose_networks, open_classifier
-from ..config import Figure, Panel, SamplerName, Settings, read_yaml, settings
-from ..photos import read_photo
+from ..config import Figure, Panel, SamplerName, Settings, check_batch_size, check_threads, settings
+from ..forecast import check_folder, estimate
+from ..photos import Photo, read_photo
 from ..progress import duration
-from ..runner import Choices, Explanation, Subject, estimate
+from ..runner import Choices, Explanation, Subject
+from ..validation import read_yaml
 from . import explain
 
 logger = logging.getLogger(__name__)
 
 #: Dots per inch of the PNG.
 _RESOLUTION = 200
+
+#: What the pictures and arrays of one photo before one network take, about.
+_PICTURE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,14 @@ def make_figure(number: int, request: Request) -> list[Path]:
         }
     )
     chosen = _settings(configuration.seed, request)
-    photos = [read_photo(name) for name in configuration.photos]
+    photos = [_read(name) for name in configuration.photos]
     names = configuration.networks if request.networks else choose_networks(configuration.networks)
     classifiers = [open_classifier(name, request.provider, crop=chosen.crop, threads=request.threads) for name in names]
-    subjects = [Subject(photo, classifier, chosen, request.choices) for classifier in classifiers for photo in photos]
-    explanations = _explain(subjects, configuration.panels, f"make figure{number} PROFILE=paper")
+    samplers = samplers_of(configuration.panels)
+    subjects = [
+        Subject(photo, classifier, chosen, request.choices, samplers) for classifier in classifiers for photo in photos
+    ]
+    explanations = _explain(subjects, f"make figure{number} PROFILE=paper")
     module = importlib.import_module(f"reproduce.figures.figure{number}")
     picture: Picture = module.draw(configuration, explanations, request.palette)
     return save(picture, explanations, request.choices.out / f"figure{number}")
@@ -97,14 +106,13 @@ def explain_photo(
 ) -> list[Path]:
     """Explain one photo, and draw it. Returns the PNG, the PDF and the HDF5 file."""
     chosen = _settings(0, request)
-    read = read_photo(photo)
+    named = {text: Target.parse(text) for text in targets if text != "top"}
+    read = _read(photo)
     classifier = open_classifier(network, request.provider, card, chosen.crop, request.threads)
-    subject = Subject(read, classifier, chosen, request.choices)
-    wanted = tuple(classifier.top(subject.x) if text == "top" else Target.parse(text) for text in targets)
-    subject = Subject(read, classifier, chosen, request.choices, tuple(dict.fromkeys(wanted)))
-    for note in read.notes:
-        logger.info("%s: %s.", read.name, note)
-    explanation = _explain([subject], panels, "reproduce explain ... --profile paper")[0]
+    x = classifier.preprocessing(read.pixels)
+    wanted = tuple(dict.fromkeys(named[text] if text in named else classifier.top(x) for text in targets))
+    subject = Subject(read, classifier, chosen, request.choices, samplers_of(panels), wanted)
+    explanation = _explain([subject], "reproduce explain ... --profile paper")[0]
     picture = explain.draw(explanation, panels, request.palette)
     return save(picture, [explanation], request.choices.out / "explain" / subject.stem)
 
@@ -128,8 +136,8 @@ def request(
     """A request from the command line's options."""
     if provider not in get_args(Provider):
         raise ConfigurationError(f"provider: expected one of {', '.join(get_args(Provider))}, found '{provider}'")
-    if threads is not None and threads < 1:
-        raise ConfigurationError(f"threads: expected at least 1, found {threads}")
+    check_threads(threads)
+    check_batch_size(batch_size)
     switched = [] if faults == ["none"] else faults
     return Request(
         choices=Choices(out, pool, batch_size),
@@ -154,17 +162,19 @@ def read_figure(number: int) -> Figure:
     return read_yaml(path, Figure)
 
 
-def samplers_of(panels: Sequence[Panel]) -> list[SamplerName]:
+def samplers_of(panels: Sequence[Panel]) -> tuple[SamplerName, ...]:
     """The samplers that some panels need."""
     names = {panel.removesuffix("_overlay") for panel in panels}
-    return [name for name in get_args(SamplerName) if name in names]
+    return tuple(name for name in get_args(SamplerName) if name in names)
 
 
 def save(picture: Picture, explanations: list[Explanation], stem: Path) -> list[Path]:
     """Write the picture as PNG and PDF, and the arrays of its panels."""
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf", ".h5")]
     for path in paths[:2]:
-        with whole_file(path, ResultError) as file:
+        with whole_file(path, ResultError) as file, warnings.catch_warnings():
+            # Names of photos may hold letters that the font lacks; they become boxes.
+            warnings.filterwarnings("ignore", "Glyph")
             # No dates: the same arrays give the same bytes.
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
             picture.savefig(file, format=path.suffix[1:], dpi=_RESOLUTION, metadata=metadata)
@@ -196,21 +206,28 @@ def _store(group: h5py.Group, explanation: Explanation) -> None:
         group[name].attrs["provenance"] = json.dumps(found.provenance, sort_keys=True)
 
 
-def _explain(subjects: Sequence[Subject], panels: Sequence[Panel], full_command: str) -> list[Explanation]:
+def _read(name: str) -> Photo:
+    photo = read_photo(name)
+    for note in photo.notes:
+        logger.info("%s: %s.", photo.name, note)
+    return photo
+
+
+def _explain(subjects: Sequence[Subject], full_command: str) -> list[Explanation]:
     """Compute what is missing, having said how long it takes, and how the paper's profile is had."""
-    samplers = samplers_of(panels)
     for subject in subjects:
-        # Whatever is impossible about the settings shows here, before anything is computed.
-        _ = subject.grid, subject.pool
-    chosen = subjects[0].settings
-    times = estimate(subjects, samplers, settings(chosen.variant, "paper", chosen.seed))
-    if chosen.profile != "paper":
-        logger.info(
-            "Profile %s. The paper's takes about %s here: %s", chosen.profile, duration(times.other), full_command
-        )
+        subject.check()
+    room = sum(subject.bytes_to_write() for subject in subjects) + len(subjects) * _PICTURE_BYTES
+    check_folder(subjects[0].choices.out, room)
+    for folder in {subject.path(name).parent for subject in subjects for name in subject.missing()}:
+        check_folder(folder)
+    times = estimate(subjects, "paper")
+    profile = subjects[0].settings.profile
+    if profile != "paper":
+        logger.info("Profile %s. The paper's takes about %s here: %s", profile, duration(times.other), full_command)
     explanations = []
     for subject in subjects:
-        explanations.append(subject.explain(samplers))
+        explanations.append(subject.explain())
         subject.release()
     return explanations
 

@@ -22,6 +22,9 @@ from ..runner import Explanation
 #: Inches: side of a panel, and what its title and colour bar take.
 PANEL, PANEL_HEIGHT = 1.75, 2.15
 
+#: Letters of a photo's name that fit above a panel.
+_LONGEST_NAME = 24
+
 _TITLES: dict[Panel, str] = {
     "sensitivity": "sensitivity map",
     "marginal": "marginal",
@@ -38,7 +41,7 @@ def draw_panels(
 ) -> None:
     """The photo and then the panels (a), (b), ... of one target; axes that are left over are hidden."""
     show_photo(axes[0], explanation.view)
-    axes[0].set_title(f"photo: {explanation.photo.name}", fontsize=8, parse_math=False)
+    axes[0].set_title(f"photo: {_shortened(explanation.photo.name)}", fontsize=8, parse_math=False)
     for letter, panel, ax in zip("abcdefgh", panels, axes[1:], strict=False):
         _DRAW[panel](ax, explanation, target, palette)
         ax.set_title(f"({letter}) {_TITLES[panel]}", fontsize=8)
@@ -47,19 +50,26 @@ def draw_panels(
 
 
 def caption(explanations: Sequence[Explanation]) -> str:
-    """Settings and, where that is so, that the networks are not the paper's."""
+    """What was reproduced, and with which settings."""
     first = explanations[0].settings
-    lines = [
+    return (
         f"Variant {first.variant} ({first.source}), profile {first.profile}: k = {first.k}, l = {first.l}, "
         f"S = {first.samples}, stride {first.stride}, seed {first.seed}. Red: for, blue: against."
-    ]
+    )
+
+
+def stand_ins(explanations: Sequence[Explanation]) -> str:
+    """A line that says which networks are not the paper's; empty if all are."""
     cards = {item.classifier.name: item.classifier.card for item in explanations}
-    standing_in = [
+    pairs = [
         f"{card.title} for {networks.card(card.stands_in_for).title}" for card in cards.values() if card.stands_in_for
     ]
-    if standing_in:
-        lines.append(f"Embedded networks stand in for the paper's: {', '.join(standing_in)}.")
-    return "\n".join(lines)
+    return f"Embedded networks stand in for the paper's: {', '.join(pairs)}." if pairs else ""
+
+
+def _shortened(name: str) -> str:
+    """A photo's name, as far as there is room for it above a panel."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _sensitivity(ax: Axes, explanation: Explanation, target: int, palette: Palette) -> None:

@@ -189,7 +189,7 @@ def test_an_unknown_network_gives_the_closest_names() -> None:
         ),
         (lambda card: card.pop("title"), "title: missing"),
         (lambda card: card.update(input_size="big"), "input_size: .*found 'big'"),
-        (lambda card: card.update(input_size=0), "input_size: .*found '0'"),
+        (lambda card: card.update(input_size=0), "input_size: .*found 0"),
         (lambda card: card["weights"].update(sha256="abc"), r"weights\.sha256: .*found 'abc'"),
         (lambda card: card["weights"].update(file="../../x"), r"weights\.file: expected the name of a file"),
         (lambda card: card["weights"].update(urls=["ftp://x/y"]), r"weights\.urls\.0: .*found 'ftp://x/y'"),
@@ -211,7 +211,7 @@ def test_a_wrong_card_is_explained(tiny: Tiny, change: Callable[[dict[str, Any]]
 @pytest.mark.parametrize("text", ["", "- 1", "a: [", "\x00", "a: !!python/object/apply:os.getcwd []"])
 def test_a_card_that_is_none_is_explained(tiny: Tiny, text: str) -> None:
     (tiny.folder / "model.yaml").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"model\.yaml: ") as error:
+    with pytest.raises(ConfigurationError, match=r"model\.yaml(:\d+)?: ") as error:
         networks.card("tiny")
     assert "\n" not in str(error.value)
 

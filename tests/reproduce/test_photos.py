@@ -237,7 +237,7 @@ ENTRY = "{name: a, file: chelsea.png, shows: x, credit: y, pool: true"
         ("just text", "found 'just text'|valid dictionary"),
         ("photos: [{name: a}]", r"photos\.0\.file: missing; add it"),
         (f"photos: [{ENTRY}, figure: true}}]", r"unknown field \(did you mean 'figure1'"),
-        (f"photos: [{ENTRY.replace('true', '5')}}}]", r"photos\.0\.pool: Input should be a valid boolean, found '5'"),
+        (f"photos: [{ENTRY.replace('true', '5')}}}]", r"photos\.0\.pool: expected a valid boolean, found 5"),
         (f"photos: [{ENTRY}}}, {ENTRY}}}]", "expected every name once, found one twice"),
     ],
 )

@@ -1,0 +1,277 @@
+"""The commands: `reproduce figure1`, `reproduce explain`, `reproduce convert`, `reproduce weights`, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args
+
+import click
+
+from predict_diff import __version__
+from predict_diff.errors import PredictDiffError, ResultError, closest
+
+from .config import FaultName, Panel, SamplerName, check_threads, named_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    """A group that suggests the closest command for an unknown one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"expected a command ({', '.join(known)}), found '{args[0]}'{closest(args[0], known)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+class _OneOf(click.Choice):
+    """One of some names; the closest is suggested for an unknown one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            known = ", ".join(self.choices)
+            self.fail(f"expected one of {known}, found '{value}'{closest(value, self.choices)}", param, ctx)
+        return str(value)
+
+
+class _Names(click.ParamType):
+    """Names separated by commas or spaces."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        if isinstance(value, list):
+            return value
+        found = [name for part in self._parts(str(value)) for name in self._split(part)]
+        if not found:
+            self.fail("expected at least one name, found none", param, ctx)
+        return found
+
+    def _parts(self, text: str) -> list[str]:
+        return text.split(",")
+
+    def _split(self, part: str) -> list[str]:
+        return part.split()
+
+
+class _PhotoNames(_Names):
+    """Names and paths, which may themselves hold commas and spaces if that is what the files are called."""
+
+    def _parts(self, text: str) -> list[str]:
+        return [text] if self._is_photo(text) else super()._parts(text)
+
+    def _split(self, part: str) -> list[str]:
+        return [part.strip()] if self._is_photo(part.strip()) else super()._split(part)
+
+    @staticmethod
+    def _is_photo(text: str) -> bool:
+        from .photos import is_photo
+
+        return is_photo(text)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, prog_name="reproduce")
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    """Prediction difference analysis: the paper's figures, and your own photos.
+
+    A New Method to Visualize Deep Neural Networks (Zintgraf, Cohen, Welling, arXiv:1603.02518).
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _out(purpose: str) -> Callable[[F], F]:
+    return click.option(
+        "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help=purpose
+    )
+
+
+def _method_options(function: F) -> F:
+    """Options that say how an explanation is computed; the same for figures and photos."""
+    known = named_settings()
+    options = [
+        click.option(
+            "--variant",
+            type=_OneOf(list(known.variants)),
+            default="paper",
+            show_default=True,
+            help="What is reproduced: the paper, its later version, or the authors' code.",
+        ),
+        click.option(
+            "--profile",
+            type=_OneOf(list(known.profiles)),
+            help="What it costs: hours on a GPU, or minutes on a CPU. Default: paper on a GPU, else quick.",
+        ),
+        click.option("--k", type=int, help="Side of a window in pixels. Default: the variant's."),
+        click.option(
+            "--l", type=int, help="Side of the outer patch in pixels. Default: as much larger than k as in the variant."
+        ),
+        click.option("--samples", type=int, help="S, samples of each window. Default: the profile's or variant's."),
+        click.option("--stride", type=int, help="Step between windows in pixels, at most k. Default: the profile's."),
+        click.option(
+            "--faults",
+            type=_Names(),
+            help="With authors_code: which of its known faults to repeat, separated by commas, or 'none'. Default: "
+            f"all of them: {', '.join(get_args(FaultName))}.",
+        ),
+        click.option("--seed", type=int, help="Seed of all that is random. Default: the figure's, or 0."),
+        click.option(
+            "--pool",
+            default="default",
+            show_default=True,
+            help="Folder of photos that samplers draw from, or 'default': those that come with scikit-image.",
+        ),
+        click.option(
+            "--provider",
+            type=_OneOf(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="What runs the network; auto takes the CPU where CUDA cannot run, and says so.",
+        ),
+        click.option("--batch-size", type=int, help="Photos in a batch. Default: chosen from memory."),
+        click.option("--threads", type=int, help="Threads on the CPU. Default: all cores."),
+        click.option(
+            "--palette",
+            type=_OneOf(["paper", "safe"]),
+            default="paper",
+            show_default=True,
+            help="Colours: the paper's, or safe for the colour-blind.",
+        ),
+        _out("Folder for results; maps that are there already are not computed again."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _figure(number: int, networks: list[str] | None, photos: list[str] | None, **options: Any) -> None:
+    from .figures.make import make_figure, request
+
+    for path in make_figure(number, request(networks, photos, **options)):
+        click.echo(path)
+
+
+def _add_figures() -> None:
+    for path in sorted(Path(__file__).parent.glob("figures/figure*.yaml")):
+        number = int(path.stem.removeprefix("figure"))
+        command = _method_options(partial(_figure, number))
+        command = click.option(
+            "--photos",
+            type=_PhotoNames(),
+            help="Photos, separated by commas: default ones such as chelsea, files in data/photos/, or paths. "
+            "Default: the figure's.",
+        )(command)
+        command = click.option(
+            "--networks",
+            "networks",
+            type=_Names(),
+            help="Networks in models/, or ONNX files converted from them, separated by commas. Default: the paper's; "
+            "as long as their weights are missing, the embedded ones.",
+        )(command)
+        commands.command(f"figure{number}", help=f"Draw figure {number} of the paper.")(command)
+
+
+@commands.command(short_help="Explain what a network sees in your own photo.")
+@click.argument("photo")
+@click.option("--network", required=True, help="A network in models/, or an ONNX file.")
+@click.option("--card", help="For an ONNX file: the network in models/ whose preprocessing and classes it shares.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="What is explained: BLOB:UNIT, such as prob:281, BLOB:MAP for the mean of a feature map, or 'top', the class "
+    "with the highest probability. Can be repeated.  [default: top]",
+)
+@click.option(
+    "--sampler",
+    type=_OneOf([*get_args(SamplerName), "both"]),
+    default="both",
+    show_default=True,
+    help="What stands in for a window: the same place of other photos, or draws given what surrounds it.",
+)
+@_method_options
+def explain(photo: str, network: str, card: str | None, targets: tuple[str, ...], sampler: str, **options: Any) -> None:
+    """Explain what a network sees in PHOTO: a file, or a default photo such as chelsea."""
+    from .figures.make import explain_photo, request
+
+    samplers = list(get_args(SamplerName)) if sampler == "both" else [cast(SamplerName, sampler)]
+    panels = [panel for panel in get_args(Panel) if panel == "sensitivity" or panel.split("_")[0] in samplers]
+    for path in explain_photo(photo, network, card, list(targets) or ["top"], panels, request(None, None, **options)):
+        click.echo(path)
+
+
+@commands.command()
+@click.argument("prototxt", type=click.Path(path_type=Path))
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
+@click.option("--licence", default="", help="A line on the weights' licence, kept in the file.")
+def convert(prototxt: Path, weights: Path, output: Path, licence: str) -> None:
+    """Convert a Caffe network, PROTOTXT and WEIGHTS, to ONNX."""
+    from predict_diff.caffe.converter import convert as convert_files
+    from predict_diff.storage import whole_file
+
+    if output.suffix != ".onnx" or output.is_dir():
+        raise ResultError(f"{output}: expected the name of an ONNX file to write, which ends in .onnx")
+    model = convert_files(prototxt, weights, licence)
+    with whole_file(output, ResultError) as file:
+        file.write(model.SerializeToString())
+    click.echo(output)
+
+
+@commands.command(short_help="Fetch, or pack, weights; check and convert them.")
+@click.argument("names", nargs=-1, metavar="[NETWORK]...")
+@click.option("--mirror", help="Base URL or folder to try first; PREDICT_DIFF_MIRROR does the same.")
+def weights(names: tuple[str, ...], mirror: str | None) -> None:
+    """Fetch, or pack, the weights of each NETWORK (default: all), check and convert them."""
+    from . import networks
+
+    for name in names:
+        networks.card(name)
+    problems = []
+    for name in names or networks.names():
+        try:
+            networks.obtain_weights(name, mirror)
+            click.echo(networks.onnx_path(name))
+        except PredictDiffError as error:
+            if len(names) == 1:
+                raise
+            problems.append(name)
+            click.echo(f"reproduce: {name}: {error}", err=True)
+    if problems:
+        raise click.ClickException(f"no weights for {', '.join(problems)}; the reasons stand above")
+
+
+@commands.command("networks")
+def list_networks() -> None:
+    """List the networks, and what each still needs."""
+    from . import networks
+
+    for name in networks.names():
+        click.echo(f"{name}: {networks.obstacle(name) or 'ready'}")
+
+
+@commands.command(short_help="Measure what Algorithm 1 costs, in time and memory.")
+@_out("Folder for benchmark.json.")
+@click.option("--threads", type=int, help="Threads on the CPU. Default: all cores.")
+def benchmark(out: Path, threads: int | None) -> None:
+    """Measure what Algorithm 1 costs beside the bare network, and the memory it takes."""
+    from .benchmark import run
+    from .forecast import check_folder
+
+    check_threads(threads)
+    check_folder(out)
+    click.echo(run(out, threads))
+
+
+_add_figures()

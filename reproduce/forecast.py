@@ -1,0 +1,67 @@
+"""What a run will take, in time and in room on the disk, before it starts."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from predict_diff.errors import ResultError
+
+from .config import in_profile
+from .progress import duration
+from .runner import Subject
+
+logger = logging.getLogger(__name__)
+
+#: Say what a run will take if it is longer than this.
+_LONG_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long it will take to compute what is missing, and how long it would take in another profile, in seconds."""
+
+    missing: float
+    other: float
+
+
+def estimate(subjects: Sequence[Subject], profile: str) -> Estimate:
+    """Estimate from a short trial of each network, and say so if it will take a while."""
+    speed: dict[str, float] = {}
+    missing = elsewhere = 0.0
+    for subject in subjects:
+        network = subject.classifier.network
+        if network.sha256 not in speed:
+            speed[network.sha256] = subject.seconds_per_evaluation()
+            subject.release()
+        other = in_profile(subject.settings, profile)
+        missing += len(subject.missing()) * speed[network.sha256] * subject.evaluations()
+        elsewhere += len(subject.samplers) * speed[network.sha256] * subject.evaluations(other)
+    if missing > _LONG_SECONDS:
+        logger.info(
+            "About %s to compute on the %s.", duration(missing), subjects[0].classifier.network.provider.upper()
+        )
+    return Estimate(missing, elsewhere)
+
+
+def check_folder(folder: Path, needed: int = 0) -> None:
+    """Raise ResultError unless so many bytes can be written into a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+        free = shutil.disk_usage(folder).free
+    except OSError as reason:
+        raise ResultError(
+            f"{folder}: expected a folder that results can be written to, found another ({reason.strerror}); free some "
+            f"space or choose another folder with --out"
+        ) from reason
+    if free < needed:
+        raise ResultError(
+            f"{folder}: expected {needed:,} bytes free for the results, found {free:,}; free some space or choose "
+            f"another folder with --out"
+        )
