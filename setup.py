@@ -46,6 +46,8 @@ setup(
     ],
     extras_require={
         "cuda": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2; sys_platform != 'darwin'"],
+        # A second opinion on converted networks: version 5 has no Caffe importer.
+        "opencv": ["opencv-python-headless>=4.8,<5"],
         "cluster": ["dask[distributed]>=2024.1"],
         "dev": [
             "pytest>=8",

@@ -93,6 +93,8 @@ def prediction_difference(
     started = time.perf_counter()
     network, targets = evaluator.network, evaluator.targets
     grid = WindowGrid(x.shape[1], x.shape[2], sampler.k, stride)
+    again = stale_window(len(grid), samples) if faults.stale_window else None
+    measures = measures_of(network, targets, faults.evidence_by_position)
 
     known = evaluator.values(x)  # p(c | x)
     expected = np.empty((len(targets), len(grid)))
@@ -105,11 +107,9 @@ def prediction_difference(
         if progress is not None:
             progress(part.stop, len(grid))
 
-    measures = measures_of(network, targets, faults.evidence_by_position)
     relevance, standard_error = _relevance(network, targets, measures, known, expected, expected_error, instances)
 
     counts = np.ones(len(grid), np.int64)
-    again = stale_window(len(grid), samples) if faults.stale_window else None
     if again is not None:
         # Authors' code: the window is sampled anew, added once more and counted once more.
         second = marginalise(x, evaluator, sampler, grid.positions[again : again + 1], samples, seed + 1)
@@ -209,6 +209,11 @@ def _relevance(
     relevance, error = np.empty_like(expected), np.empty_like(expected)
     for u, (target, measure) in enumerate(zip(targets, measures, strict=True)):
         if measure == "WE":
+            if not 0 <= known[u] <= 1 or expected[u].min() < 0 or expected[u].max() > 1:
+                raise ConfigurationError(
+                    f"target {target}: weight of evidence needs a probability, found values outside 0 to 1; the "
+                    f"authors' code would give NaN here: switch the fault evidence_by_position off"
+                )
             classes = network.blobs[target.blob][0]
             relevance[u] = weight_of_evidence(known[u], expected[u], instances, classes)
             error[u] = weight_of_evidence_error(expected[u], expected_error[u], instances, classes)

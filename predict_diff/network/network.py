@@ -242,7 +242,10 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf's and onnx's own kinds, and OSError
-        raise NetworkError(f"{path}: expected an ONNX file, but it cannot be read ({one_line(error)})") from error
+        raise NetworkError(
+            f"{path}: expected an ONNX file, but it cannot be read ({one_line(error)}); delete it, or "
+            f"convert the network again"
+        ) from error
     if not model.graph.node:
         raise NetworkError(f"{path}: expected an ONNX network, found a file without operators")
     return model

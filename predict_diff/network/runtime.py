@@ -42,7 +42,13 @@ def choose_provider(wanted: Provider) -> Running:
         return "cuda"
     if wanted == "cuda":
         raise NetworkError(f"provider cuda: {problem}; use --provider cpu, or auto to take what there is")
+    if not _said:
+        _said.append(problem)
+        logger.info("Running on the CPU: %s.", problem)
     return "cpu"
+
+
+_said: list[str] = []
 
 
 def cuda_problem() -> str | None:
@@ -53,8 +59,6 @@ def cuda_problem() -> str | None:
     if _cuda_answer:
         return _cuda_answer[0]
     problem = _try_cuda()
-    if problem is not None:
-        logger.info("Running on the CPU: %s.", problem)
     _cuda_answer.append(problem)
     return problem
 
