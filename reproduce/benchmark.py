@@ -17,13 +17,15 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from predict_diff.algorithm import marginalise
 from predict_diff.caffe.converter import convert
-from predict_diff.errors import ResultError
+from predict_diff.caffe.reader import read_weights
+from predict_diff.errors import NetworkError, ResultError
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
 from predict_diff.samplers import GaussianSampler, GaussianStatistics, Sampler
@@ -31,16 +33,15 @@ from predict_diff.storage import whole_file
 from predict_diff.targets import Target
 from predict_diff.windows import WindowGrid
 
-from . import networks
+from . import handwritten, networks
+from .embedded import package_file
 from .random_weights import write_random_weights
+from .torch_file import read_state_dict
 
 #: Paper's settings; only every so many-th window is computed.
 _K, _L, _SAMPLES = 10, 14, 20
 _WINDOWS = 24
 _ROUNDS = 3
-
-#: An embedded network with its trained weights, and the paper's smallest with random ones of the same shapes.
-_NETWORKS = ("efficientnet_lite0", "alexnet")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Row:
         Part of Algorithm 1's time that the conditional sampler takes.
     peak_mb : float
         Peak memory of the process, and what of it is beyond the network's weights.
+    to_handwritten : float
+        Bare time of the converted network over that of the same network built directly in ONNX, median over rounds in
+        which the two alternate.
+    difference : float
+        Largest difference of the two in probability.
     """
 
     network: str
@@ -71,25 +77,32 @@ class Row:
     sampler_share: float
     peak_mb: float
     beyond_weights_mb: float
+    to_handwritten: float
+    difference: float
 
 
 def run(out: Path, threads: int | None = None) -> str:
     """Measure, write ``benchmark.json`` and return a table."""
-    context = multiprocessing.get_context("spawn")
-    rows = []
-    for name in _NETWORKS:
-        # A process each: peak memory is counted per process. Ctrl-C is for the one that waits for them.
-        with context.Pool(1, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            rows.append(pool.apply(measure, (name, threads)))
+    rows = [measured(name, threads) for name in HANDWRITTEN]
     with whole_file(out / "benchmark.json", ResultError) as file:
         file.write(json.dumps([asdict(row) for row in rows], indent=1).encode())
     return table(rows)
 
 
+def measured(name: str, threads: int | None = None) -> Row:
+    """`measure` in a process of its own, since peak memory is counted per process."""
+    context = multiprocessing.get_context("spawn")
+    # Ctrl-C is for the one that waits.
+    with context.Pool(1, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        return pool.apply(measure, (name, threads))
+
+
 def measure(name: str, threads: int | None = None) -> Row:
     """Measure one network."""
     with tempfile.TemporaryDirectory() as folder:
-        path = _onnx(name, Path(folder))
+        weights = _weights(name, Path(folder))
+        path = Path(folder) / f"{name}.onnx"
+        path.write_bytes(convert(networks.card(name).description, weights).SerializeToString())
         weights_mb = path.stat().st_size / 1e6
         network = Network(path, "auto", threads)
         evaluator = MiniBatchEvaluator(network, [Target("prob", (0,))])
@@ -118,7 +131,8 @@ def measure(name: str, threads: int | None = None) -> Row:
             whole = _seconds(algorithm)
             pairs.append((plain, whole / (len(some) * _SAMPLES)))
             shares.append(sampler.seconds / whole)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        ratio, difference = _against_handwritten(evaluator, batch, HANDWRITTEN[name](weights), threads)
     return Row(
         network=name,
         provider=network.provider,
@@ -130,7 +144,25 @@ def measure(name: str, threads: int | None = None) -> Row:
         sampler_share=median(shares),
         peak_mb=peak_mb,
         beyond_weights_mb=peak_mb - weights_mb,
+        to_handwritten=ratio,
+        difference=difference,
     )
+
+
+def _against_handwritten(
+    evaluator: MiniBatchEvaluator, batch: NDArray[np.float32], model: onnx.ModelProto, threads: int | None
+) -> tuple[float, float]:
+    """Time of the converted network over that of the other, and their largest difference in probability."""
+    classes = [Target("prob", (c,)) for c in range(1000)]
+    pair = [evaluator.network, Network(model, evaluator.network.provider, threads)]
+    evaluators = [MiniBatchEvaluator(network, classes, evaluator.batch_size) for network in pair]
+    first, second = (one.run_batch(batch) for one in evaluators)
+    repeats = max(1, 200 // evaluator.batch_size)
+    ratios = []
+    for _ in range(2 * _ROUNDS):
+        ours, theirs = (_seconds(partial(_repeat, partial(one.run_batch, batch), repeats)) for one in evaluators)
+        ratios.append(ours / theirs)
+    return median(ratios), float(np.abs(first - second).max())
 
 
 def table(rows: list[Row]) -> str:
@@ -139,11 +171,11 @@ def table(rows: list[Row]) -> str:
         f"ONNX Runtime {onnxruntime.__version__}; k = {_K}, l = {_L}, S = {_SAMPLES}, conditional sampler, "
         f"{_WINDOWS} windows spread over the photo, {_ROUNDS} rounds",
         f"{'network':<20}{'provider':>9}{'batch':>6}{'ms bare':>9}{'ms Alg. 1':>10}{'overhead':>9}{'sampler':>8}"
-        f"{'peak MB':>9}{'beyond weights':>15}",
+        f"{'peak MB':>9}{'beyond weights':>15}{'to handwritten':>15}{'difference':>11}",
     ]
     lines += [
         f"{row.network:<20}{row.provider:>9}{row.batch_size:>6}{row.ms_bare:>9.2f}{row.ms_algorithm:>10.2f}"
-        f"{row.overhead:>9.1%}{row.sampler_share:>8.1%}{row.peak_mb:>9.0f}{row.beyond_weights_mb:>15.0f}"
+        f"{row.overhead:>9.1%}{row.sampler_share:>8.1%}{row.peak_mb:>9.0f}{row.beyond_weights_mb:>15.0f}{row.to_handwritten:>15.2f}{row.difference:>11.1e}"
         for row in rows
     ]
     return "\n".join(lines)
@@ -178,15 +210,39 @@ def _repeat(work: Callable[[], object], times: int) -> None:
         work()
 
 
-def _onnx(name: str, folder: Path) -> Path:
-    """The network itself where it is there; else its description with random weights of the same shapes."""
+def _weights(name: str, folder: Path) -> Path:
+    """The network's own weights where they are there; else random ones of the same shapes."""
     if networks.available(name):
-        return networks.onnx_path(name)
-    description = networks.card(name).description
-    write_random_weights(description, folder / "random.caffemodel", seed=0)
-    path = folder / f"{name}.onnx"
-    path.write_bytes(convert(description, folder / "random.caffemodel").SerializeToString())
+        return networks.obtain_weights(name)
+    path = folder / "random.caffemodel"
+    write_random_weights(networks.card(name).description, path, seed=0)
     return path
+
+
+def _efficientnet_lite0(weights: Path) -> onnx.ModelProto:
+    package = networks.card("efficientnet_lite0").weights.package
+    path = None if package is None else package_file(package)
+    if package is None or path is None:
+        raise NetworkError("benchmark: expected the package of EfficientNet-Lite0, found none; run `reproduce weights`")
+    return handwritten.efficientnet_lite0(read_state_dict(path, package.sha256, package.bytes))
+
+
+def _alexnet(weights: Path) -> onnx.ModelProto:
+    layers = read_weights(weights).layers
+
+    def blobs(layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        kernel, bias = layers[layer].blobs
+        # Files of 2014 state four sizes for everything.
+        return (kernel[0, 0] if layer.startswith("fc") else kernel), bias.ravel()
+
+    return handwritten.alexnet(blobs)
+
+
+#: The same network, built directly.
+HANDWRITTEN: dict[str, Callable[[Path], onnx.ModelProto]] = {
+    "efficientnet_lite0": _efficientnet_lite0,
+    "alexnet": _alexnet,
+}
 
 
 def _smooth_photos(generator: np.random.Generator, count: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
