@@ -11,6 +11,9 @@ from google.protobuf import text_format
 from ..errors import ConversionError, closest
 from . import caffe_pb2
 
+#: Layers of a description. The largest published networks have a few thousand.
+LAYERS_AT_MOST = 20_000
+
 _DEPTH_AT_MOST = 50  # Caffe's messages nest seven deep.
 
 _TOKEN = re.compile(
@@ -94,7 +97,8 @@ def parse(text: str, name: str) -> tuple[caffe_pb2.NetParameter, Layout]:
     Raises
     ------
     ConversionError
-        If a field or value is unknown or of a wrong type, a required one is missing, or a block is not closed.
+        If a field or value is unknown or of a wrong type, a required one is missing, a block is not closed, or there
+        are more layers than a network has, which are refused before they take memory.
     """
     layout = _layout(text, name)
     net = caffe_pb2.NetParameter()
@@ -128,6 +132,11 @@ def _layout(text: str, name: str) -> Layout:
                 # In a list, `layer: [{...}, {...}]`, only the first block has the field's name in front.
                 layers.append(line if heading is None else heading)
                 heading = None
+                if len(layers) > LAYERS_AT_MOST:
+                    raise ConversionError(
+                        f"{name}:{line}: expected at most {LAYERS_AT_MOST:,} layers, found more; is this the "
+                        f"description of a network?"
+                    )
             opened.append(line)
             if len(opened) > _DEPTH_AT_MOST:
                 raise ConversionError(

@@ -52,9 +52,13 @@ def batch_norm(layer: Layer) -> list[Value]:
     channels = (layer.size(bottom, 1),)
     mean, variance = layer.blob(0, channels, "means"), layer.blob(1, channels, "variances")
     count = float(layer.blob(2, (1,), "the scale factor")[0])
-    factor = np.float32(0 if count == 0 else 1 / count)
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = np.float32(0 if count == 0 else 1 / count)
+        mean, variance = mean * factor, variance * factor
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise layer.error(f"expected finite statistics, found infinity after dividing them by blob 2, {count:g}")
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    statistics = [layer.constant(array) for array in (ones, zeros, mean * factor, variance * factor)]
+    statistics = [layer.constant(array) for array in (ones, zeros, mean, variance)]
     return [layer.same("BatchNormalization", [bottom, *statistics], epsilon=float(settings.eps))]
 
 

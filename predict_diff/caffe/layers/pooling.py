@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from .. import caffe_pb2
@@ -132,6 +133,18 @@ class PoolingWindow:
             )
         )
 
+    def empty_extents(self, height: int, width: int) -> list[NDArray[np.float32]]:
+        """Along each axis, the extent that Caffe takes empty windows to have, and 1 for those that touch the image.
+
+        Caffe: 0 for a window that starts right behind the image, below 0 for one that starts beyond.
+        """
+        return [
+            np.minimum(size - (np.arange(pooled) * stride - pad), 1).astype(np.float32)
+            for pooled, (size, _, stride, pad) in zip(
+                self.output_sizes(height, width), self._axes(height, width), strict=True
+            )
+        ]
+
     def overhangs(self, height: int, width: int) -> bool:
         """Whether a last window reaches beyond the padded image, which ONNX calls ceil mode."""
         return any(
@@ -178,10 +191,17 @@ def pool(layer: Layer, bottom: Value, window: PoolingWindow, average: bool, with
         tops = [layer.emit("MaxPool", [bottom], shape, **attributes)]
     if filled == pooled:
         return tops
-    # Caffe: an empty window keeps what it was initialised with: -FLT_MAX, the mask -1, an average 0 / 0.
-    fills: list[float] = [np.nan] if average else [-float(np.finfo(np.float32).max), -1.0]
+    # Caffe: an empty window keeps what it was initialised with: 0, -FLT_MAX, the mask -1.
+    fills: list[float] = [0.0] if average else [-float(np.finfo(np.float32).max), -1.0]
     ends = layer.integers([0, 0, 0, 0, 0, 0, pooled[0] - filled[0], pooled[1] - filled[1]])
-    return [
+    tops = [
         layer.emit("Pad", [top, ends, layer.constant(fill)], (*bottom.shape[:2], *pooled))
         for top, fill in zip(tops, fills, strict=False)
     ]
+    if average:
+        # Caffe: divides the 0 by rows times columns: NaN, or a zero with a sign.
+        rows, columns = window.empty_extents(height, width)
+        for extents in (rows[:, None], columns):
+            if extents.min() < 1:
+                tops = [layer.same("Div", [tops[0], layer.constant(extents)])]
+    return tops

@@ -40,6 +40,7 @@ DIFFERENCES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "joins batches wrongly",
     ),
     ("InnerProduct", lambda layer: layer.inner_product_param.transpose, "ignores transpose"),
+    ("Interp", lambda layer: layer.interp_param.pad_beg or layer.interp_param.pad_end, "ignores pads"),
     ("Log", lambda layer: layer.HasField("log_param"), "ignores base, scale and shift"),
     ("LRN", lambda layer: layer.lrn_param.k != 1, "ignores k"),
     ("LRN", lambda layer: not layer.lrn_param.HasField("alpha"), "takes 0.0001 for an alpha that is not stated"),

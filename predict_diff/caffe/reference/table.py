@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from . import arithmetic, convolution, neurons, normalisation, pooling, shapes
+from . import arithmetic, convolution, forks, neurons, normalisation, pooling, shapes
 from .base import LayerFunction
 
 #: Layer type, as the description names it, to what it does.
 TYPES: dict[str, LayerFunction] = {
     **arithmetic.TYPES,
     **convolution.TYPES,
+    **forks.TYPES,
     **neurons.TYPES,
     **normalisation.TYPES,
     **pooling.TYPES,

@@ -46,12 +46,13 @@ def pooled(
         ends = min(tops[0] + kernel[0], height + pad[0]), min(tops[1] + kernel[1], width + pad[1])
         area = (ends[0] - tops[0]) * (ends[1] - tops[1])
         rows, columns = range(max(tops[0], 0), min(ends[0], height)), range(max(tops[1], 0), min(ends[1], width))
-        if not rows or not columns:
+        if not average and (not rows or not columns):
             continue
         window = x[:, :, rows.start : rows.stop, columns.start : columns.stop]
         flat = window.reshape(*x.shape[:2], -1)
         if average:
-            values[:, :, row, column] = flat.sum(-1) / area
+            with np.errstate(invalid="ignore"):
+                values[:, :, row, column] = flat.sum(-1) / area  # 0 / 0 where a window starts at the edge.
         else:
             values[:, :, row, column] = flat.max(-1)
             first = flat.argmax(-1)
