@@ -14,7 +14,7 @@ PHOTO   ?= chelsea
 NETWORK ?= efficientnet_lite0
 
 .DEFAULT_GOAL := help
-.PHONY: help figure1 explain weights test lint format benchmark proto clean
+.PHONY: help figure1 explain weights test fuzz strangers lint format benchmark proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -37,6 +37,12 @@ weights: $(READY) ## fetch the weights of the paper's networks (840 MB): NETWORK
 
 test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest
+
+fuzz: $(READY) ## convert 20,000 damaged files, or COUNT=... of another SEED=...
+	@FUZZ_COUNT=$(COUNT) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -m fuzz
+
+strangers: $(READY) ## convert a Caffe network from a package, and compare with another's conversion
+	@$(BIN)/python -m pytest -m strangers
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -10,9 +10,10 @@ from typing import Any, TypeVar, cast, get_args
 import click
 
 from predict_diff import __version__
-from predict_diff.errors import PredictDiffError, ResultError, closest
+from predict_diff.errors import PredictDiffError, closest
 
 from .config import FaultName, Panel, SamplerName, check_threads, named_settings
+from .conversion import convert, inspect
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -211,24 +212,6 @@ def explain(photo: str, network: str, card: str | None, targets: tuple[str, ...]
         click.echo(path)
 
 
-@commands.command()
-@click.argument("prototxt", type=click.Path(path_type=Path))
-@click.argument("weights", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
-@click.option("--licence", default="", help="A line on the weights' licence, kept in the file.")
-def convert(prototxt: Path, weights: Path, output: Path, licence: str) -> None:
-    """Convert a Caffe network, PROTOTXT and WEIGHTS, to ONNX."""
-    from predict_diff.caffe.converter import convert as convert_files
-    from predict_diff.storage import whole_file
-
-    if output.suffix != ".onnx" or output.is_dir():
-        raise ResultError(f"{output}: expected the name of an ONNX file to write, which ends in .onnx")
-    model = convert_files(prototxt, weights, licence)
-    with whole_file(output, ResultError) as file:
-        file.write(model.SerializeToString())
-    click.echo(output)
-
-
 @commands.command(short_help="Fetch, or pack, weights; check and convert them.")
 @click.argument("names", nargs=-1, metavar="[NETWORK]...")
 @click.option("--mirror", help="Base URL or folder to try first; PREDICT_DIFF_MIRROR does the same.")
@@ -274,4 +257,6 @@ def benchmark(out: Path, threads: int | None) -> None:
     click.echo(run(out, threads))
 
 
+commands.add_command(convert)
+commands.add_command(inspect)
 _add_figures()

@@ -12,8 +12,9 @@ import numpy as np
 
 from predict_diff.caffe import converter
 from predict_diff.caffe.preprocess import Preprocessing
-from predict_diff.caffe.reader import read_mean
+from predict_diff.caffe.reader import read_description, read_mean, read_weights
 from predict_diff.errors import ConfigurationError, NetworkError, closest
+from predict_diff.network.model_file import write_model
 from predict_diff.storage import whole_file
 
 from . import embedded, home, mean_image
@@ -169,9 +170,11 @@ def onnx_path(name: str) -> Path:
     path = described.folder / f"{name}-{_key(described)}.onnx"
     if not path.exists():
         logger.info("converting %s, once", described.title)
-        model = converter.convert(described.description, weights, licence=described.licence)
+        model, arrays = converter.convert_apart(
+            read_description(described.description), read_weights(weights), described.licence
+        )
         with whole_file(path, NetworkError) as file:
-            file.write(model.SerializeToString())
+            write_model(model, file, arrays)
     for other in described.folder.glob(f"{name}-*.onnx"):
         if other != path and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}\.onnx", other.name):
             other.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import json
 import logging
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,13 +18,16 @@ from .caffe_pb2 import LayerParameter
 from .graph import BATCH, Graph, Shape, Value
 from .layer import Layer, StoredBlobs
 from .layers import INPUT_TYPES, LAYER_TYPES, LayerType
-from .plausibility import expect_plausible, expect_same_network, near
+from .plausibility import expect_plausible, expect_same_network, near, tell_of_behaviour
 from .reader import Description, Weights, read_description, read_weights
 
 logger = logging.getLogger(__name__)
 
 #: Changes whenever the same files would give another graph, so that converted files are made anew.
-CONVERTER_VERSION = "2"
+CONVERTER_VERSION = "3"
+
+#: What converted files say made them.
+PRODUCER = "predict_diff"
 
 #: AveragePool counts padding as Caffe does from opset 22 on, on every version of ONNX Runtime.
 OPSET = 22
@@ -47,8 +51,8 @@ def convert(prototxt: str | Path, weights: str | Path, licence: str = "") -> onn
     onnx.ModelProto
         Its batch axis is symbolic. Every blob has the name and the last value that Caffe gives it; what a layer
         put out before a later layer overwrote it in place has the layer's name or, if a blob has that name,
-        ``blob@layer``. The metadata hold ``caffe`` (blobs and layers, as JSON), the SHA-256 of both inputs, the
-        converter's version and the licence.
+        ``blob@layer``. The metadata hold ``caffe`` (blobs and layers, as JSON), ``caffe_layers`` (type
+        and number of parameters of each layer), the SHA-256 of both inputs, the converter's version and the licence.
 
     Raises
     ------
@@ -60,18 +64,49 @@ def convert(prototxt: str | Path, weights: str | Path, licence: str = "") -> onn
 
 def convert_read(description: Description, weights: Weights, licence: str = "") -> onnx.ModelProto:
     """`convert` for files that have been read already."""
+    return _convert(description, weights, licence, None)
+
+
+def convert_apart(
+    description: Description, weights: Weights | None, licence: str = ""
+) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """`convert_read` that leaves large weights where they are, in the mapped file.
+
+    Parameters
+    ----------
+    description : Description
+    weights : Weights or None
+        Without weights they are imagined: zeros of the right shapes, which take no memory.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+        Whose large initialisers have a name, a type and a shape, but no numbers.
+    arrays : dict of str to ndarray
+        Their numbers, by name; `predict_diff.network.model_file.write_model` puts both into one file.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    return _convert(description, weights, licence, arrays), arrays
+
+
+def _convert(
+    description: Description, weights: Weights | None, licence: str, apart: dict[str, NDArray[Any]] | None
+) -> onnx.ModelProto:
     expect_plausible(description)
-    expect_same_network(description, weights)
+    if weights is not None:
+        expect_same_network(description, weights)
     model = onnx.ModelProto(ir_version=IR_VERSION, opset_import=[helper.make_opsetid("", OPSET)])
-    model.producer_name, model.producer_version = "predict_diff", CONVERTER_VERSION
+    model.producer_name, model.producer_version = PRODUCER, CONVERTER_VERSION
     model.graph.name = description.net.name or description.path.stem
-    walk = _Walk(description, weights, Graph(model.graph))
+    walk = _Walk(description, weights, Graph(model.graph, apart=apart))
     for parameters in description.net.layer:
         walk.add(parameters)
+    tell_of_behaviour(description)
     metadata = {
         "caffe": json.dumps(walk.finish()),
+        "caffe_layers": json.dumps(walk.described()),
         "prototxt_sha256": description.sha256,
-        "weights_sha256": weights.sha256,
+        "weights_sha256": weights.sha256 if weights is not None else "",
         "converter_version": CONVERTER_VERSION,
         "licence": licence,
     }
@@ -93,7 +128,7 @@ class _Walk:
         What the layers of each name have made, by blob.
     """
 
-    def __init__(self, description: Description, weights: Weights, graph: Graph) -> None:
+    def __init__(self, description: Description, weights: Weights | None, graph: Graph) -> None:
         self.description = description
         self.weights = weights
         self.graph = graph
@@ -157,6 +192,8 @@ class _Walk:
 
     def _stored(self, parameters: LayerParameter) -> StoredBlobs:
         """The layer's weights. They are matched by name, and shared ones may be stored with their owner only."""
+        if self.weights is None:
+            return StoredBlobs([], "", imagined=True)
         path, name = self.weights.path, str(parameters.name)
         if name in self.seen:
             return StoredBlobs([], f"{path} is matched by name, and an earlier layer has the same name")
@@ -216,6 +253,10 @@ class _Walk:
         self._declare(names, outputs)
         layers = {layer: [names[value.name] for _, value in tops] for layer, tops in self.tops.items() if tops}
         return {"blobs": list(self.blobs), "layers": layers}
+
+    def described(self) -> dict[str, tuple[str, int]]:
+        """Type and number of parameters of each layer."""
+        return {layer.name: (layer.type, self.graph.parameters[layer.name]) for layer in self.description.net.layer}
 
     def _separate_blobs(self) -> None:
         """Give each blob a value of its own: after a Dropout that is not in place, two have the same."""

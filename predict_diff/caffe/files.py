@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import re
 import stat
 import tempfile
@@ -26,9 +27,10 @@ _GZIP = b"\x1f\x8b"
 FILE_AT_MOST = 4 * 2**30
 """Bytes of a weights file, unpacked. VGG16 has 0.55e9; Caffe itself reads at most 2**31."""
 
-EXPANSION_AT_MOST = 100
-"""How many times larger than the packed file its content may be. Weights hardly compress at all."""
+UNPACKED_BESIDES = 200 * 10**6
+"""Bytes that a packed file may hold beyond twice its own. Weights hardly compress at all."""
 
+_LINE_AT_MOST = 2**19  # characters; the parser of descriptions takes two hundred times as much memory for a line
 _HEAD = 4096
 _CHUNK = 2**20
 _BROKEN_DOWNLOAD = "the download went wrong: fetch the file again"
@@ -96,11 +98,16 @@ def open_file(path: Path, expected: str, at_most: int = FILE_AT_MOST) -> Iterato
                 yield replace(file, sha256=sha256)
                 return
             with tempfile.TemporaryFile() as unpacked:
-                _unpack(file, unpacked, path, expected, min(at_most, EXPANSION_AT_MOST * file.size))
+                _unpack(file, unpacked, path, expected, min(at_most, unpacked_at_most(file.size)))
                 yield replace(_look(unpacked, path, expected, at_most), sha256=sha256)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConversionError(f"{path}: expected {expected}, found none that can be read: {reason}") from None
+
+
+def unpacked_at_most(size: int) -> int:
+    """Bytes of content allowed in a packed file of a size, so that a small one cannot fill the memory."""
+    return min(FILE_AT_MOST, 2 * size + UNPACKED_BESIDES)
 
 
 def refuse_foreign(head: bytes, path: Path, expected: str) -> None:
@@ -108,6 +115,16 @@ def refuse_foreign(head: bytes, path: Path, expected: str) -> None:
     for pattern, found, advice in _FOREIGN:
         if re.match(pattern, head):
             raise ConversionError(f"{path}: expected {expected}, found {found}; {advice}")
+
+
+def expect_short_lines(text: str, path: Path) -> None:
+    """Raise ConversionError if a line is longer than anyone's."""
+    for number, line in enumerate(io.StringIO(text), 1):
+        if len(line) > _LINE_AT_MOST:
+            raise ConversionError(
+                f"{path}:{number}: expected lines of up to {_LINE_AT_MOST:,} characters, found one of {len(line):,}; "
+                f"break it"
+            )
 
 
 def is_text(head: bytes) -> bool:
@@ -136,7 +153,7 @@ def _unpack(packed: OpenFile, unpacked: BinaryIO, path: Path, expected: str, lim
                 if size > limit:
                     raise ConversionError(
                         f"{path}: expected {expected}, found a gzip archive of more than {limit:,} bytes unpacked, "
-                        f"{EXPANSION_AT_MOST} times its size or beyond what Caffe reads; weights do not pack that well"
+                        f"which weights of {packed.size:,} bytes are not; if you trust it, unpack it first"
                     )
                 unpacked.write(chunk)
         unpacked.flush()

@@ -20,6 +20,9 @@ Shape = tuple[Size, ...]
 #: Name of the batch axis.
 BATCH = "N"
 
+#: Tensors of more numbers are weights, which can be kept apart; smaller ones are sizes and axes too.
+LARGE = 1024
+
 
 @dataclass(eq=False)
 class Value:
@@ -52,10 +55,17 @@ class Graph:
         Where they are kept: the graph of the model that the conversion returns, so that weights are copied once.
     batch : int
         The batch size that the description states; the converted network takes any.
+    apart : dict of str to ndarray, optional
+        Where the numbers of large tensors are kept, by the tensor's name; without it in the graph, with all others.
+    parameters : Counter of str
+        How many learned numbers each layer has; shared ones count for the first.
     """
 
     proto: onnx.GraphProto
     batch: int = 1
+    apart: dict[str, NDArray[Any]] | None = None
+    parameters: Counter[str] = field(default_factory=Counter)
+    _owners: dict[str, str] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
 
     def fresh(self, stem: str) -> str:
@@ -70,11 +80,20 @@ class Graph:
             data: NDArray[Any] = np.asarray(array, dtype=dtype)
         kind = helper.np_dtype_to_tensor_dtype(data.dtype)
         name = self.fresh(stem)
+        if self.apart is not None and data.size > LARGE:
+            self.proto.initializer.add(name=name, data_type=kind, dims=data.shape)
+            self.apart[name] = data
+            return Value(name, data.shape, kind)
         content = data.tobytes()
         _let_go(data)
         # Filled where it stays: a tensor that is added to a graph is copied, and weights are large.
         self.proto.initializer.add(name=name, data_type=kind, dims=data.shape).raw_data = content
         return Value(name, data.shape, kind)
+
+    def learned(self, layer: str, shared: str, numbers: int) -> None:
+        """Count learned numbers of a layer, once for all layers that share them under a name (empty: not shared)."""
+        if not shared or self._owners.setdefault(shared, layer) == layer:
+            self.parameters[layer] += numbers
 
     def rename(self, names: dict[str, str]) -> None:
         """Give values their final names, wherever they occur; one without a final name keeps out of their way."""
@@ -83,6 +102,8 @@ class Graph:
         made += [tensor.name for tensor in self.proto.initializer]
         renamed = names | {name: self._beside(final, name) for name in made if name in final and name not in names}
         for tensor in self.proto.initializer:
+            if self.apart is not None and tensor.name in self.apart and tensor.name in renamed:
+                self.apart[renamed[tensor.name]] = self.apart.pop(tensor.name)
             tensor.name = renamed.get(tensor.name, tensor.name)
         for node in self.proto.node:
             for slots in (node.input, node.output):

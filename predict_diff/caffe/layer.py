@@ -19,6 +19,7 @@ from .graph import Graph, Shape, Value, sizes_text
 #: Caffe: the largest number of axes of a blob, and of numbers in it.
 _AXES_AT_MOST = 32
 _NUMBERS_AT_MOST = 2**31 - 1
+_IMAGINED_VECTOR_AT_MOST = 2**22
 
 #: Of a kernel, stride, pad or the like: far beyond any network's, and small enough for every runtime.
 _SIZE_AT_MOST = 2**15
@@ -33,10 +34,13 @@ class StoredBlobs:
     arrays : sequence of ndarray, float32
     absence : str
         Why there are not more, for messages: "net.caffemodel has no layer 'conv1'".
+    imagined : bool, default False
+        There is no weights file: each blob that is asked for has the right shape, and takes no memory.
     """
 
     arrays: Sequence[NDArray[np.float32]]
     absence: str
+    imagined: bool = False
 
 
 @dataclass
@@ -108,10 +112,14 @@ class Layer:
 
         Caffe: files of 2013 and 2014 state four sizes, aligned from the right: 1 x 1 x 1 x N for a bias.
         """
+        settings = self.parameters.param
+        self.graph.learned(self.name, settings[index].name if index < len(settings) else "", prod(shape))
+        if self.stored.imagined:
+            return self._imagined(shape, what)
         if index >= len(self.stored.arrays):
             raise self.error(
                 f"expected {what} of shape {sizes_text(shape)} as weight blob {index}, but {self.stored.absence}; "
-                f"give the weights that belong to this description"
+                f"give the weights that belong to this description, without which Caffe would go on with zeros or noise"
             )
         found = self.stored.arrays[index]
         if _without_leading_ones(found.shape) != _without_leading_ones(shape):
@@ -120,6 +128,14 @@ class Layer:
                 f"description and weights do not belong together"
             )
         return found.reshape(shape)
+
+    def _imagined(self, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+        """Zeros that take no memory, though what is calculated from them may: vectors have to be of a sane size."""
+        numbers = prod(shape)
+        most = _IMAGINED_VECTOR_AT_MOST if numbers == max(shape, default=1) else _NUMBERS_AT_MOST
+        if min(shape, default=1) < 1 or numbers > most:
+            raise self.error(f"expected {what} of 1 to {most:,} numbers, found shape {sizes_text(shape)}")
+        return np.broadcast_to(np.float32(0), shape)
 
     def expect_blobs(self, count: int) -> None:
         """Raise ConversionError if the weights file has more blobs for this layer than it uses."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from ..errors import ConversionError
 from . import caffe_pb2, hdf5, prototxt, upgrade
 from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
-from .files import HDF5, NPY, OpenFile, is_text, open_file, refuse_foreign
+from .files import HDF5, NPY, OpenFile, expect_short_lines, is_text, open_file, refuse_foreign
 from .v0 import V0_TYPES, UpgradeError
 from .wire import LENGTH, VARINT, Wire, all_finite, read_blob
 
-_DESCRIPTION_AT_MOST = 8 * 2**20  # bytes; descriptions of networks with a thousand layers have less than one million
+_DESCRIPTION_AT_MOST = 2 * 2**20  # bytes; descriptions of networks with a thousand layers have less than one million
 _MEAN_AT_MOST = 2**28
 
 _DESCRIPTION = "a Caffe description (prototxt)"
@@ -72,6 +72,7 @@ class Description:
 
     @classmethod
     def _parse(cls, text: str, path: Path, sha256: str) -> Description:
+        expect_short_lines(text, path)
         written, layout = prototxt.parse(text, str(path))
         lines: dict[str, int] = {}
         try:
@@ -176,18 +177,7 @@ def read_weights(path: str | Path) -> Weights:
     path = Path(path)
     layers: dict[str, LayerWeights] = {}
     with open_file(path, _WEIGHTS) as file:
-        if file.head.startswith(HDF5):
-            found: Iterator[LayerWeights] = (
-                LayerWeights(name, "", blobs) for name, blobs in hdf5.read_layers(file, path)
-            )
-        else:
-            refuse_foreign(file.head, path, _WEIGHTS)
-            if is_text(file.head):
-                raise ConversionError(
-                    f"{path}: expected {_WEIGHTS}, found a text: a description? Give the .caffemodel as weights"
-                )
-            found = _layers(Wire(_mapped(file), path, _WEIGHTS))
-        for layer in found:
+        for layer in _layers(_binary(file, path)):
             present = layers.get(layer.name)
             if present is not None and (present.blobs or layer.blobs):
                 raise ConversionError(
@@ -225,7 +215,7 @@ def read_mean(path: str | Path) -> NDArray[np.float32]:
             mean = _read_npy(file, path)
         else:
             refuse_foreign(file.head, path, _MEAN)
-            wire = Wire(_mapped(file), path, _MEAN)
+            wire = Wire(_mapped(file.stream), path, _MEAN)
             mean = read_blob(wire, 0, len(wire), "the mean")
     if mean.ndim == 4 and len(mean) == 1:
         mean = mean[0]
@@ -249,8 +239,21 @@ def _lines(net: NetParameter, layout: prototxt.Layout) -> dict[str, int]:
     return lines
 
 
-def _mapped(file: OpenFile) -> mmap.mmap:
-    return mmap.mmap(file.stream.fileno(), 0, access=mmap.ACCESS_READ)
+def _binary(file: OpenFile, path: Path) -> Wire:
+    """A weights file as protocol buffers, whatever its format."""
+    if file.head.startswith(HDF5):
+        with hdf5.as_caffemodel(file, path) as caffemodel:
+            return Wire(_mapped(caffemodel), path, hdf5.EXPECTED)
+    refuse_foreign(file.head, path, _WEIGHTS)
+    if is_text(file.head):
+        raise ConversionError(
+            f"{path}: expected {_WEIGHTS}, found a text: a description? Give the .caffemodel as weights"
+        )
+    return Wire(_mapped(file.stream), path, _WEIGHTS)
+
+
+def _mapped(stream: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _layers(wire: Wire) -> Iterator[LayerWeights]:
@@ -302,7 +305,9 @@ def _read_npy(file: OpenFile, path: Path) -> NDArray[np.float32]:
         raise ConversionError(
             f"{path}: expected {_MEAN}, found {left:,} bytes of {dtype} with shape {shape}; save it again as float32"
         )
-    with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is refused as that.
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # A double beyond float32 becomes infinite, and is refused as that.
         values = np.frombuffer(file.stream.read(), dtype).astype(np.float32)
     if not all_finite(values):
         raise ConversionError(f"{path}: expected finite numbers, found NaN or infinity; fetch it again")

@@ -86,6 +86,8 @@ _V0_SETTINGS: dict[str, tuple[Mapping[str, str], str]] = {
 
 _logger = logging.getLogger(__name__)
 
+_TEXT_AT_MOST = 1000  # characters; names are as long as the description likes
+
 
 class UpgradeError(ConversionError):
     """A description that Caffe would refuse to upgrade.
@@ -97,7 +99,8 @@ class UpgradeError(ConversionError):
     """
 
     def __init__(self, reason: str, layer: str = "") -> None:
-        super().__init__(f"layer {layer!r}: {reason}" if layer else reason)
+        text = f"layer {layer!r}: {reason}" if layer else reason
+        super().__init__(text if len(text) <= _TEXT_AT_MOST else f"{text[:_TEXT_AT_MOST]}...")
         self.layer = layer
 
 

@@ -234,5 +234,7 @@ def _sizes(wire: Wire, begin: int, end: int, label: str) -> list[int]:
 
 def _joined(parts: list[NDArray[np.floating]]) -> NDArray[np.float32]:
     values = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
-    with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is refused as that.
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # A double beyond float32 becomes infinite, and is refused as that.
         return values.astype(np.float32, copy=False)

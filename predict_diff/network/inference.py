@@ -61,7 +61,7 @@ def infer_types(model: onnx.ModelProto) -> dict[str, ValueType]:
         _modernise_pools(bare)
         # Not strict: sizes that contradict each other are found when the model is run.
         inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
-    except (checker.ValidationError, shape_inference.InferenceError) as error:
+    except (checker.ValidationError, shape_inference.InferenceError, UnicodeDecodeError) as error:
         raise NetworkError(f"{model.graph.name}: expected a valid ONNX graph: {str(error).splitlines()[0]}") from error
     infos = (*inferred.input, *inferred.value_info)
     types = {tensor.name: ValueType(tensor.data_type, tuple(tensor.dims)) for tensor in model.graph.initializer}

@@ -104,7 +104,10 @@ def test_cuda_asked_for_where_there_is_none(explain: Reproduce) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("figur1", "expected a command (benchmark, convert, explain, figure1, networks, weights), found 'figur1' (did"),
+        (
+            "figur1",
+            "expected a command (benchmark, convert, explain, figure1, inspect, networks, weights), found 'figur1' (did",
+        ),
         ("figure99", "found 'figure99' (did you mean 'figure1'?); see reproduce --help"),
         ("--verbose", "No such option '--verbose'"),
         ("explain", "Missing argument 'PHOTO'; see reproduce explain --help"),

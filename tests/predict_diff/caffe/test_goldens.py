@@ -154,7 +154,8 @@ def test_models_are_valid_and_say_where_they_come_from(case: str) -> None:
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 22)]
     assert model.ir_version == 10
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    names = json.loads(metadata.pop("caffe"))
+    names, described = json.loads(metadata.pop("caffe")), json.loads(metadata.pop("caffe_layers"))
+    assert names["layers"].keys() <= described.keys()
     assert metadata == {
         "prototxt_sha256": hashlib.sha256((GOLDENS / case / "deploy.prototxt").read_bytes()).hexdigest(),
         "weights_sha256": hashlib.sha256((GOLDENS / case / "weights.caffemodel").read_bytes()).hexdigest(),

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from predict_diff.caffe import caffe_pb2, files
+from predict_diff.caffe import caffe_pb2, files, hdf5_process
 from predict_diff.caffe.reader import Description, read_description, read_mean, read_weights
 from predict_diff.errors import ConversionError, PredictDiffError
 
@@ -142,12 +142,12 @@ class TestGzip:
         h5 = SMALL.with_suffix(".caffemodel.h5")
         assert_same_blobs(read_weights(write(gzip.compress(h5.read_bytes()))), read_weights(h5))
 
-    def test_a_bomb_is_not_unpacked(self, write):
-        path = write(gzip.compress(bytes(30_000_000)))
+    def test_a_bomb_is_not_unpacked(self, write, monkeypatch):
+        monkeypatch.setattr(files, "UNPACKED_BESIDES", 10**6)
+        path = write(gzip.compress(bytes(3_000_000)))
         assert "a gzip archive of more than" in refusal(read_weights, path)
 
-    def test_the_size_is_bounded_too(self, write, monkeypatch):
-        monkeypatch.setattr(files, "EXPANSION_AT_MOST", 10**6)
+    def test_the_size_is_bounded_too(self, write):
         with (
             pytest.raises(ConversionError, match=r"more than 1,000,000 bytes"),
             files.open_file(write(gzip.compress(bytes(10**6 + 1))), "weights", 10**6),
@@ -228,6 +228,12 @@ class TestHdf5:
 
     def test_truncated(self, write):
         refusal(read_weights, write(self.H5.read_bytes()[:3000]))
+
+    def test_a_crash_of_the_library_is_told(self, monkeypatch, tmp_path):
+        script = tmp_path / "crash.py"
+        script.write_text("import os; os.abort()")
+        monkeypatch.setattr(hdf5_process, "__file__", str(script))
+        assert "crashes the HDF5 library" in refusal(read_weights, self.H5)
 
 
 class TestBadWeights:
