@@ -106,7 +106,7 @@ def test_cuda_asked_for_where_there_is_none(explain: Reproduce) -> None:
     [
         (
             "figur1",
-            "expected a command (benchmark, convert, explain, figure1, inspect, networks, weights), found 'figur1' (did",
+            "(benchmark, convert, explain, figure1, inspect, networks, weights), found 'figur1' (did",
         ),
         ("figure99", "found 'figure99' (did you mean 'figure1'?); see reproduce --help"),
         ("--verbose", "No such option '--verbose'"),
