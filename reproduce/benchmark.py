@@ -40,8 +40,8 @@ from .torch_file import read_state_dict
 
 #: Paper's settings; only every so many-th window is computed.
 _K, _L, _SAMPLES = 10, 14, 20
-_WINDOWS = 24
-_ROUNDS = 3
+_WINDOWS = 16
+_ROUNDS = 7
 
 
 @dataclass(frozen=True)
