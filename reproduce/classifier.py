@@ -70,7 +70,6 @@ def open_classifier(
     card: str | None = None,
     crop: str = "network",
     threads: int | None = None,
-    tf32: bool = False,
 ) -> Classifier:
     """Open a network by its name, or an ONNX file.
 
@@ -91,13 +90,13 @@ def open_classifier(
         If there is no such network, its weights are missing, or it cannot run.
     """
     if which.endswith(".onnx"):
-        network = Network(which, provider, threads, tf32)
+        network = Network(which, provider, threads)
         described = networks.card(card) if card else _card_of(network, Path(which))
     else:
         if card is not None:
             raise ConfigurationError(f"card: '{which}' has a card of its own; a card goes with an ONNX file only")
         described = networks.card(which)
-        network = Network(networks.onnx_path(which), provider, threads, tf32)
+        network = Network(networks.onnx_path(which), provider, threads)
     _check_fit(described, network)
     preprocessing = networks.preprocessing(described)
     if crop == "unresized":

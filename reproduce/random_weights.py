@@ -19,6 +19,7 @@ from predict_diff.caffe.caffe_pb2 import (
 )
 from predict_diff.caffe.reader import read_description
 from predict_diff.errors import ConfigurationError
+from predict_diff.protobuf_fields import field_start
 from predict_diff.storage import whole_file
 
 Shape = tuple[int, ...]
@@ -173,12 +174,12 @@ def _write_layer(
     legacy = isinstance(layer, V1LayerParameter)
     parts = []
     for blob in blobs:
-        start = _shape(blob.shape, legacy).SerializeToString() + _field(
+        start = _shape(blob.shape, legacy).SerializeToString() + field_start(
             BlobProto.DATA_FIELD_NUMBER, 4 * prod(blob.shape)
         )
-        parts.append(_field(layer.BLOBS_FIELD_NUMBER, len(start) + 4 * prod(blob.shape)) + start)
+        parts.append(field_start(layer.BLOBS_FIELD_NUMBER, len(start) + 4 * prod(blob.shape)) + start)
     length = len(head) + sum(len(part) + 4 * prod(blob.shape) for part, blob in zip(parts, blobs, strict=True))
-    file.write(_field(number, length) + head)
+    file.write(field_start(number, length) + head)
     for part, blob in zip(parts, blobs, strict=True):
         file.write(part)
         left = prod(blob.shape)
@@ -195,16 +196,3 @@ def _shape(shape: Shape, legacy: bool) -> BlobProto:
     else:
         blob.shape.dim.extend(shape)
     return blob
-
-
-def _field(number: int, length: int) -> bytes:
-    """Tag and length of a protobuf field of bytes."""
-    return _varint(number << 3 | 2) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    digits = []
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*digits, value])

@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-_LENGTH = 2
-"""Protocol buffers: the kind of a field that has its length in front."""
+from ..protobuf_fields import field_start
 
 _NUMBERS_AT_ONCE = 1 << 20
 
@@ -29,9 +28,9 @@ def write_model(model: onnx.ModelProto, file: BinaryIO, arrays: Mapping[str, NDA
     head = _without(model, "graph").SerializeToString()
     graph = _without(model.graph, "initializer").SerializeToString()
     length = len(graph) + sum(_size(_tensor_size(tensor, arrays)) for tensor in model.graph.initializer)
-    file.write(head + _start(onnx.ModelProto.GRAPH_FIELD_NUMBER, length) + graph)
+    file.write(head + field_start(onnx.ModelProto.GRAPH_FIELD_NUMBER, length) + graph)
     for tensor in model.graph.initializer:
-        file.write(_start(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, _tensor_size(tensor, arrays)))
+        file.write(field_start(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, _tensor_size(tensor, arrays)))
         file.write(tensor.SerializeToString())
         if tensor.name in arrays:
             _write_numbers(file, arrays[tensor.name])
@@ -57,22 +56,9 @@ def _write_numbers(file: BinaryIO, array: NDArray[Any]) -> None:
 
 
 def _numbers_start(array: NDArray[Any]) -> bytes:
-    return _start(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, array.nbytes)
+    return field_start(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, array.nbytes)
 
 
 def _size(length: int) -> int:
     """Bytes of an initialiser, tag and length included."""
-    return len(_start(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, length)) + length
-
-
-def _start(number: int, length: int) -> bytes:
-    """Tag and length of a field."""
-    return _varint(number << 3 | _LENGTH) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    digits = []
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*digits, value])
+    return len(field_start(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, length)) + length
