@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from math import lcm
 from typing import Protocol
 
 import numpy as np
@@ -25,18 +24,17 @@ from .samplers import Sampler
 from .targets import Measure, Target
 from .windows import WindowGrid
 
-#: Samples that are drawn and evaluated between two reports of progress, about.
-_SAMPLES_AT_ONCE = 400
-
 
 class Evaluator(Protocol):
-    """Computes targets of perturbed photos; see `predict_diff.network.minibatch`."""
+    """Computes targets of perturbed photos; see `predict_diff.network.minibatch` and `.incremental`."""
 
     network: Network
     targets: tuple[Target, ...]
     batch_size: int
 
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]: ...
+
+    def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]: ...
 
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
@@ -100,12 +98,14 @@ def prediction_difference(
     expected = np.empty((len(targets), len(grid)))
     expected_error = np.empty_like(expected)
 
-    for part in _parts(len(grid), samples, evaluator.batch_size):  # for every patch x_w of size k x k in x
+    done = 0
+    for part in evaluator.batches(grid.positions, samples):  # for every patch x_w of size k x k in x
         expected[:, part], expected_error[:, part] = marginalise(
             x, evaluator, sampler, grid.positions[part], samples, seed
         )
+        done += len(part)
         if progress is not None:
-            progress(part.stop, len(grid))
+            progress(done, len(grid))
 
     relevance, standard_error = _relevance(network, targets, measures, known, expected, expected_error, instances)
 
@@ -230,13 +230,3 @@ def _refuse_feature_maps(evaluator: Evaluator) -> None:
                 f"target {target}: the authors' code cannot average over a feature map (a shape mismatch raises); "
                 f"choose a unit, or switch the fault no_feature_maps off"
             )
-
-
-def _parts(windows: int, samples: int, batch_size: int) -> Iterator[slice]:
-    """Ranges of windows whose samples fill whole batches where that is possible without waiting long."""
-    whole = lcm(samples, batch_size) // samples
-    at_once = max(1, _SAMPLES_AT_ONCE // samples)
-    if whole <= 4 * at_once:
-        at_once = whole * max(1, at_once // whole)
-    for start in range(0, windows, at_once):
-        yield slice(start, min(start + at_once, windows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
 from onnx import AttributeProto, TensorProto, helper
@@ -33,11 +33,16 @@ def reads(node: onnx.NodeProto) -> Iterator[str]:
             yield from (output.name for output in body.output)
 
 
-def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:
-    """The nodes that some values depend on, in the same order, and the names of all values they use."""
-    names, kept = set(outputs), list[onnx.NodeProto]()
+def needed_nodes(
+    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], given: Iterable[str] = ()
+) -> tuple[list[onnx.NodeProto], set[str]]:
+    """The nodes that some values depend on, in the same order, and the names of all values they use.
+
+    What makes `given` values is not needed.
+    """
+    names, known, kept = set(outputs), set(given), list[onnx.NodeProto]()
     for node in reversed(nodes):
-        if not names.isdisjoint(node.output):
+        if not (names - known).isdisjoint(node.output):
             kept.append(node)
             names.update(reads(node))
     return kept[::-1], names
@@ -70,14 +75,18 @@ def blob_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     return shapes
 
 
-def prune(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+def prune(model: onnx.ModelProto, outputs: Sequence[str], given: Mapping[str, Shape] | None = None) -> onnx.ModelProto:
     """The part of a model that computes some of its values, with those values as outputs.
 
-    Weights are copied only where they are needed.
+    Weights are copied only where they are needed. The inputs are those of the model or, if there are any, the `given`
+    values, by name, with their shapes without the batch axis.
     """
-    nodes, used = needed_nodes(model.graph.node, outputs)
+    nodes, used = needed_nodes(model.graph.node, outputs, given or ())
     known = {info.name: info for info in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
-    made = {name for node in nodes for name in node.output} | {info.name for info in model.graph.input}
+    inputs = list(model.graph.input)
+    if given:
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *given[name]]) for name in given]
+    made = {name for node in nodes for name in node.output} | {info.name for info in inputs}
     pruned = onnx.ModelProto(
         ir_version=model.ir_version, opset_import=model.opset_import, metadata_props=model.metadata_props
     )
@@ -85,11 +94,11 @@ def prune(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
     graph = pruned.graph
     graph.name = model.graph.name
     graph.node.extend(nodes)
-    graph.input.extend(model.graph.input)
+    graph.input.extend(inputs)
     graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
     for name in outputs:
         if name not in made:
             raise NetworkError(f"{model.graph.name}: there is no value '{name}'")
         graph.output.append(known.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    graph.value_info.extend(info for info in model.graph.value_info if info.name in used - set(outputs))
+    graph.value_info.extend(info for info in model.graph.value_info if info.name in used - {*outputs, *(given or ())})
     return pruned

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from math import prod
+from collections.abc import Iterator, Sequence
+from math import lcm, prod
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,16 @@ from ..errors import ConfigurationError
 from ..targets import Target
 from .graphs import Shape, opset, prune
 from .network import Network
-from .runtime import run_session
+from .runtime import Running, run_session
 
 logger = logging.getLogger(__name__)
 
 #: What the activations of one batch may take, as far as a batch size is chosen from memory.
 _ACTIVATION_BYTES = {"cpu": 1 << 29, "cuda": 1 << 33}
 _LARGEST_BATCH = {"cpu": 20, "cuda": 512}
+
+#: Samples that are drawn and evaluated between two reports of progress, about.
+_SAMPLES_AT_ONCE = 400
 
 _OUTPUT = "targets"
 
@@ -48,14 +51,8 @@ class MiniBatchEvaluator:
     """
 
     def __init__(self, network: Network, targets: Sequence[Target], batch_size: int | None = None) -> None:
-        if not targets:
-            raise ConfigurationError("targets: expected at least one, found none")
-        if batch_size is not None and batch_size < 1:
-            raise ConfigurationError(f"batch size: expected at least 1, found {batch_size}")
         self.network = network
-        self.targets = tuple(Target(network.resolve(target.blob), target.index) for target in targets)
-        for target in self.targets:
-            target.check(network.blobs)
+        self.targets = checked_targets(network, targets, batch_size)
         self.batch_size = batch_size or suggested_batch_size(network)
         self._session = network.extended(with_targets(network.load(), self.targets, network.blobs))
 
@@ -71,6 +68,24 @@ class MiniBatchEvaluator:
         ndarray, shape (U,), float64
         """
         return np.asarray(self.run_batch(np.broadcast_to(x, (self.batch_size, *x.shape)))[0], np.float64)
+
+    def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
+        """Which windows to sample and evaluate together: as they come, so that their samples fill batches.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (n, 2), int64
+            Upper left pixels.
+        samples : int
+            S, for each window.
+
+        Yields
+        ------
+        ndarray, int64
+            Numbers of windows; each window is in one batch.
+        """
+        for part in in_parts(len(windows), samples, self.batch_size):
+            yield np.arange(part.start, part.stop)
 
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
@@ -110,13 +125,49 @@ class MiniBatchEvaluator:
         return run_session(self._session, {self.network.input_name: np.ascontiguousarray(batch)})[0]
 
 
+def checked_targets(network: Network, targets: Sequence[Target], batch_size: int | None) -> tuple[Target, ...]:
+    """The targets under the names of their blobs; ConfigurationError for those that a network does not have."""
+    if not targets:
+        raise ConfigurationError("targets: expected at least one, found none")
+    if batch_size is not None and batch_size < 1:
+        raise ConfigurationError(f"batch size: expected at least 1, found {batch_size}")
+    resolved = tuple(Target(network.resolve(target.blob), target.index) for target in targets)
+    for target in resolved:
+        target.check(network.blobs)
+    return resolved
+
+
 def suggested_batch_size(network: Network) -> int:
     """As many photos as the provider gains from, and whose activations fit into a part of the memory."""
     numbers = sum(prod(shape) for shape in network.blobs.values()) + prod(network.input_shape)
-    budget = _ACTIVATION_BYTES[network.provider]
-    if network.provider == "cpu":
+    return photos_that_fit(network.provider, numbers, _LARGEST_BATCH[network.provider])
+
+
+def photos_that_fit(provider: Running, numbers: int, most: int) -> int:
+    """How many photos of so many float32 numbers each fit into a part of the memory: at least 1, `most` at most."""
+    budget = _ACTIVATION_BYTES[provider]
+    if provider == "cpu":
         budget = min(budget, _available_memory() // 4)
-    return int(max(1, min(_LARGEST_BATCH[network.provider], budget // (4 * numbers))))
+    return int(max(1, min(most, budget // (4 * numbers))))
+
+
+def in_parts(windows: int, samples: int, batch_size: int) -> Iterator[slice]:
+    """Ranges of windows whose samples fill whole batches where that is possible without waiting long.
+
+    Parameters
+    ----------
+    windows : int
+        How many there are.
+    samples : int
+        S, for each window.
+    batch_size : int
+    """
+    whole = lcm(samples, batch_size) // samples
+    at_once = max(1, _SAMPLES_AT_ONCE // samples)
+    if whole <= 4 * at_once:
+        at_once = whole * max(1, at_once // whole)
+    for start in range(0, windows, at_once):
+        yield slice(start, min(start + at_once, windows))
 
 
 def _available_memory() -> int:

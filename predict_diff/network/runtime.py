@@ -7,6 +7,8 @@ import ctypes
 import io
 import logging
 import sys
+from collections.abc import Mapping
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +95,8 @@ def make_session(
 ) -> onnxruntime.InferenceSession:
     """Open a session; with CUDA, every operator has to run there. NetworkError if the runtime refuses."""
     options = onnxruntime.SessionOptions()
+    # Threads that wait for more work by spinning would take the cores from whatever runs between two calls.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     providers: list[Any] = [_CPU]
@@ -117,6 +121,72 @@ def run_session(
         return list(session.run(None, feeds))
     except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
         raise NetworkError(f"ONNX Runtime failed while running the network ({one_line(error)})") from error
+
+
+class Buffer:
+    """An array of float32 where a session runs, which sessions read from and write into; zeros at first.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    provider : {"cpu", "cuda"}
+    """
+
+    def __init__(self, shape: tuple[int, ...], provider: Running) -> None:
+        self.shape, self.provider = shape, provider
+        self._zeros = np.zeros(shape, np.float32)  # on the CPU the value shares its memory
+        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self._zeros, provider, 0)
+
+    def pointer(self, row: int) -> int:
+        """Address of a row, where the sessions run."""
+        return int(self.value.data_ptr()) + 4 * row * prod(self.shape[1:])
+
+    def fill(self, row: NDArray[np.float32]) -> None:
+        """Make every row this one."""
+        self.value.update_inplace(np.ascontiguousarray(np.broadcast_to(row, self.shape)))
+
+    def numpy(self) -> NDArray[np.float32]:
+        return np.asarray(self.value.numpy())
+
+
+class BoundSession:
+    """A session whose large arrays stay where it runs.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+    provider : {"cpu", "cuda"}
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, provider: Running) -> None:
+        self._session, self._provider = session, provider
+        self._binding = session.io_binding()
+        self._kept: dict[str, onnxruntime.OrtValue] = {}
+
+    def keep(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Inputs that stay the same from run to run."""
+        for name, array in arrays.items():
+            self._kept[name] = onnxruntime.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
+            self._binding.bind_ortvalue_input(name, self._kept[name])
+
+    def read_from(self, name: str, buffer: Buffer, start: int, count: int) -> None:
+        """Take an input from so many rows of a buffer, from row `start` on."""
+        shape = (count, *buffer.shape[1:])
+        self._binding.bind_input(name, buffer.provider, 0, np.float32, shape, buffer.pointer(start))
+
+    def write_into(self, name: str, buffer: Buffer, start: int, count: int) -> None:
+        """Put an output into so many rows of a buffer, from row `start` on."""
+        shape = (count, *buffer.shape[1:])
+        self._binding.bind_output(name, buffer.provider, 0, np.float32, shape, buffer.pointer(start))
+
+    def run(self, feeds: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Run once, with what is new. NetworkError if the runtime fails."""
+        try:
+            for name, array in (feeds or {}).items():
+                self._binding.bind_cpu_input(name, array)
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+            raise NetworkError(f"ONNX Runtime failed while running the network ({one_line(error)})") from error
 
 
 def _open(

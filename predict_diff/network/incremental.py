@@ -1,0 +1,291 @@
+"""Evaluates perturbed photos by recomputing, layer by layer, only what a window can change: exactly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ..errors import ConfigurationError
+from ..targets import Target
+from .frontier import Frontier, find_frontier, frontier_blobs
+from .graphs import Shape, blob_shapes, prune
+from .grouping import group_places
+from .locality import Square
+from .minibatch import MiniBatchEvaluator, checked_targets, in_parts, photos_that_fit, with_targets
+from .network import Network
+from .runtime import BoundSession, Buffer, Running, run_session
+from .tiles import channels_last, rest_graph, tile_graph
+
+logger = logging.getLogger(__name__)
+
+#: Groups of places along each axis whose squares get the same shape. CUDA tunes its convolutions anew for each.
+_GROUPS = {"cpu": 8, "cuda": 1}
+#: Samples that go through the tile graph at once, at most.
+_TILE_BATCH = {"cpu": 20, "cuda": 512}
+#: Photos that go through the rest of the network at once: the more, the more its weights weigh beside them.
+_REST_BATCH = {"cpu": (5, 80), "cuda": (512, 512)}
+#: A smaller gain is not worth a second way of computing.
+_WORTHWHILE = 1.1
+
+
+class IncrementalEvaluator:
+    """The values of some targets for photos in which a window has been replaced: those of `MiniBatchEvaluator`.
+
+    Early layers are evaluated only on the square that the window can change, pasted into what the photo itself gives.
+    From where recomputing everything is as cheap, the network goes on as usual. Nothing is approximated; the last
+    bits depend, as ever, on the shapes of batches.
+
+    Parameters
+    ----------
+    network : Network
+        One that takes images, (C, H, W).
+    targets : sequence of Target
+        All of them are computed in the same pass.
+    k : int
+        Side of a window, in pixels.
+    batch_size : int, optional
+        Photos in a batch; chosen from memory, provider and network by default.
+
+    Attributes
+    ----------
+    frontier : Frontier
+        What is evaluated on squares.
+    batch_size : int
+        Photos that go through the rest of the network at once.
+
+    Raises
+    ------
+    ConfigurationError
+        If the network has no such target, k does not fit into its input, or the batch size is not positive.
+    """
+
+    def __init__(self, network: Network, targets: Sequence[Target], k: int, batch_size: int | None = None) -> None:
+        self.network, self.k = network, k
+        self.targets = checked_targets(network, targets, batch_size)
+        image, shape = network.input_name, network.input_shape
+        if len(shape) != 3 or not 1 <= k <= min(shape[1:]):
+            raise ConfigurationError(f"k: expected a window that fits into the network's input {shape}, found {k}")
+        original = network.load()
+        shapes = blob_shapes(original)
+        model = with_targets(original, self.targets, network.blobs)
+        self.frontier = find_frontier(model, shapes, image, k)
+        blobs = frontier_blobs(model, self.frontier.steps, image)
+        groups = _shape_groups(self.frontier, _GROUPS[network.provider])
+        #: Number of the shape that the squares of a window at each place have.
+        self._shape_of = groups[0][:, None] * (groups[1].max() + 1) + groups[1]
+        squares = _widened(self.frontier.squares, groups, shapes)
+        self._tiles = tile_graph(model, self.frontier.steps, squares, blobs, shapes, image)
+        rest = rest_graph(model, blobs, shapes)
+
+        most = batch_size or _TILE_BATCH[network.provider]
+        self._tile_batch = photos_that_fit(network.provider, self._tiles.numbers(), most)
+        self.batch_size = batch_size or _rest_batch(rest, blobs, shapes, network.provider, self._tile_batch)
+        #: Whole blobs wait in buffers of so many rows until there are enough of them.
+        self._room = self.batch_size * -(-self._tile_batch // self.batch_size)
+        self._buffers = {
+            blob: Buffer((self._room, *shapes[blob][1:], shapes[blob][0]), network.provider) for blob in blobs
+        }
+        self._results = Buffer((self._room, len(targets)), "cpu")
+        self._output = rest.graph.output[0].name
+        self._tile_session = BoundSession(network.extended(self._tiles.model), network.provider)
+        self._rest_session = BoundSession(network.extended(rest), network.provider)
+        self._x: NDArray[np.float32] | None = None
+        self._known: NDArray[np.float64] | None = None
+
+    def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The targets of the photo itself.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W), float32
+
+        Returns
+        -------
+        ndarray, shape (U,), float64
+        """
+        return self._remember(x).copy()
+
+    def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
+        """Which windows to sample and evaluate together: those whose squares have the same shape.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (n, 2), int64
+            Upper left pixels.
+        samples : int
+            S, for each window.
+
+        Yields
+        ------
+        ndarray, int64
+            Numbers of windows; each window is in one batch.
+        """
+        order = np.concatenate([np.empty(0, np.int64), *self._by_shape(windows)])
+        for part in in_parts(len(order), samples, self._room):
+            yield order[part]
+
+    def evaluate(
+        self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The targets of photos in which one window has been replaced by one sample.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W), float32
+            The photo.
+        windows : ndarray, shape (n, 2), int64
+            Upper left pixels.
+        patches : ndarray, shape (n, S, C, k, k), float32
+            What goes into each window.
+
+        Returns
+        -------
+        ndarray, shape (n, S, U), float32
+        """
+        count, samples, *sizes = patches.shape
+        if sizes[1:] != [self.k, self.k]:
+            raise ConfigurationError(
+                f"k: expected samples of {self.k} x {self.k} pixels, found {sizes[1]} x {sizes[2]}"
+            )
+        self._remember(x)
+        values = np.empty((count * samples, len(self.targets)), np.float32)
+        waiting: list[NDArray[np.int64]] = []
+        taken = 0
+        for job in self._jobs(windows, samples):
+            if taken + job.size > self._room:
+                values[np.concatenate(waiting)] = self._rest(taken)
+                waiting, taken = [], 0
+            self._tile(windows[job.windows], patches[job.windows, job.samples], taken)
+            waiting.append((job.windows[:, None] * samples + np.arange(samples)[job.samples]).ravel())
+            taken += job.size
+        if taken:
+            values[np.concatenate(waiting)] = self._rest(taken)
+        return values.reshape(count, samples, len(self.targets))
+
+    def _jobs(self, windows: NDArray[np.int64], samples: int) -> Iterator[_Job]:
+        """Divide the samples of some windows into batches of equal shapes."""
+        at_once = min(samples, self._tile_batch)
+        for group in self._by_shape(windows):
+            for first in range(0, len(group), self._tile_batch // at_once):
+                some = group[first : first + self._tile_batch // at_once]
+                for start in range(0, samples, at_once):
+                    yield _Job(some, slice(start, min(start + at_once, samples)))
+
+    def _by_shape(self, windows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Numbers of the windows whose squares have the same shape, for each shape that occurs."""
+        shape = self._shape_of[windows[:, 0], windows[:, 1]]
+        order = np.argsort(shape, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(shape[order])) + 1)
+
+    def _tile(self, windows: NDArray[np.int64], patches: NDArray[np.float32], start: int) -> None:
+        """Make whole blobs of some samples, into the buffers' rows from `start` on."""
+        count, samples, *sizes = patches.shape
+        feeds = self._tiles.feeds(windows[:, 0], windows[:, 1], samples)
+        feeds[self.network.input_name] = np.ascontiguousarray(patches).reshape(count * samples, *sizes)
+        for blob, name in self._tiles.outputs.items():
+            self._tile_session.write_into(name, self._buffers[blob], start, count * samples)
+        self._tile_session.run(feeds)
+
+    def _rest(self, count: int) -> NDArray[np.float32]:
+        """The targets, (count, U), of the buffers' first rows. The last batch is filled up with what is there."""
+        for start in range(0, count, self.batch_size):
+            for blob, buffer in self._buffers.items():
+                self._rest_session.read_from(channels_last(blob), buffer, start, self.batch_size)
+            self._rest_session.write_into(self._output, self._results, start, self.batch_size)
+            self._rest_session.run()
+        return self._results.numpy()[:count]
+
+    def _remember(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Keep what the photo gives, unless it is the latest one anyway; returns its targets."""
+        if self._known is None or self._x is None or not np.array_equal(x, self._x):
+            image = self.network.input_name
+            blobs = list(dict.fromkeys(cut.blob for cut in self._tiles.cuts if cut.blob != image))
+            values = {image: x}
+            if blobs:
+                # Used once a photo: not worth keeping its copy of the weights.
+                session = self.network.extended(prune(self.network.load(), blobs))
+                found = run_session(session, {image: self.network.batch(x)})
+                values |= {blob: value[0] for blob, value in zip(blobs, found, strict=True)}
+            self._tile_session.keep(self._tiles.memory(values))
+            for blob, buffer in self._buffers.items():
+                buffer.fill(np.moveaxis(values[blob], 0, -1))
+            self._known = self._rest(1)[0].astype(np.float64)
+            self._x = x.copy()
+        return self._known
+
+
+def choose_evaluator(
+    network: Network, targets: Sequence[Target], k: int, batch_size: int | None = None
+) -> IncrementalEvaluator | MiniBatchEvaluator:
+    """The incremental evaluator where it is faster; where too little can be evaluated on squares, the other.
+
+    Parameters are those of `IncrementalEvaluator`. Which layers are evaluated on squares, or why none, is logged.
+    """
+    if len(network.input_shape) == 3:
+        incremental = IncrementalEvaluator(network, targets, k, batch_size)
+        # On a GPU it composes the photos where they are needed, whatever else is gained.
+        if incremental.frontier.gain >= _WORTHWHILE or network.provider == "cuda":
+            return incremental
+    logger.info(
+        "%s: with k = %d, too little of it depends on single windows; every layer is evaluated whole.", network.name, k
+    )
+    return MiniBatchEvaluator(network, targets, batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Samples that go through the tile graph at once: of which windows, and which of theirs."""
+
+    windows: NDArray[np.int64]
+    samples: slice
+
+    @property
+    def size(self) -> int:
+        return len(self.windows) * int(self.samples.stop - self.samples.start)
+
+
+def _shape_groups(frontier: Frontier, most: int) -> list[NDArray[np.int64]]:
+    """For rows and columns, the group of each place of the window: in one group, all squares get the same shape."""
+    groups = []
+    for axis in (0, 1):
+        along = [square[axis].lengths for square in frontier.squares.values()]
+        across = [square[1 - axis].lengths.mean() for square in frontier.squares.values()]
+        costs = [frontier.costs[blob] * length for blob, length in zip(frontier.squares, across, strict=True)]
+        groups.append(group_places(np.stack(along, axis=1), np.array(costs), most))
+    return groups
+
+
+def _widened(
+    squares: Mapping[str, Square], groups: Sequence[NDArray[np.int64]], shapes: Mapping[str, Shape]
+) -> dict[str, Square]:
+    """Squares made as large as the largest of their group."""
+    widened = {}
+    for blob, square in squares.items():
+        rows, columns = (
+            span.widened(group, size) for span, group, size in zip(square, groups, shapes[blob][1:], strict=True)
+        )
+        widened[blob] = rows, columns
+    return widened
+
+
+def _rest_batch(
+    rest: onnx.ModelProto, blobs: Sequence[str], shapes: Mapping[str, Shape], provider: Running, tile_batch: int
+) -> int:
+    """As many photos as it takes for them to weigh as much as the weights, which are read anew for each batch.
+
+    So many that whole tile batches fill a batch of the rest, or the other way round.
+    """
+    weights = sum(prod(tensor.dims) for tensor in rest.graph.initializer)
+    made = {name for node in rest.graph.node for name in node.output} | set(blobs)
+    numbers = sum(prod(shapes[name]) for name in made if name in shapes)
+    least, most = _REST_BATCH[provider]
+    wanted = photos_that_fit(provider, numbers, max(least, min(most, weights // numbers)))
+    if wanted >= tile_batch:
+        return wanted // tile_batch * tile_batch
+    return -(-tile_batch // -(-tile_batch // wanted))
