@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 from ..errors import NetworkError, closest
 from .gradient import gradient_model
 from .graphs import Shape, blob_shapes, producers, prune
-from .runtime import Provider, Running, choose_provider, make_session, one_line, run_session
+from .precision import half_precision
+from .runtime import (
+    Precision,
+    Provider,
+    Running,
+    check_precision,
+    choose_provider,
+    make_session,
+    one_line,
+    run_session,
+)
 
 
 class Network:
@@ -32,8 +42,11 @@ class Network:
         "cuda" is an error where ONNX Runtime cannot run it; "auto" then takes the CPU, and says so once.
     threads : int, optional
         Threads within an operator on the CPU; all cores by default.
-    tf32 : bool, default False
-        Let CUDA round the operands of convolutions to 10 bits of mantissa: faster, and no longer faithful.
+    precision : {"full", "tf32", "fp16"}
+        "full" is faithful. "tf32" lets CUDA round the operands of convolutions and inner products to 10 bits of
+        mantissa; "fp16" is what `precision.half_precision` does. What they cost: `precision.precision_error`.
+    device : int, default 0
+        Number of the GPU.
 
     Attributes
     ----------
@@ -43,6 +56,9 @@ class Network:
         Of the file, or of the serialised model.
     provider : {"cpu", "cuda"}
         What runs.
+    device : int
+        Number of the GPU; 0 on the CPU.
+    precision : {"full", "tf32", "fp16"}
     blobs : dict of str to tuple of int
         Shape of each blob, batch axis left out, in the order in which they are computed.
     outputs : tuple of str
@@ -51,7 +67,7 @@ class Network:
     Raises
     ------
     NetworkError
-        If the file cannot be read or run, or does not take one image.
+        If the file cannot be read or run, does not take one image, or what runs has no such precision or device.
     """
 
     def __init__(
@@ -59,11 +75,14 @@ class Network:
         source: str | Path | onnx.ModelProto,
         provider: Provider = "auto",
         threads: int | None = None,
-        tf32: bool = False,
+        precision: Precision = "full",
+        device: int = 0,
     ) -> None:
         self._source = source
         self._threads = threads
-        self._tf32 = tf32
+        self.provider: Running = choose_provider(provider)
+        check_precision(precision, device, self.provider)
+        self.precision, self.device = precision, device
         model = self._load()
         self.name = Path(source).stem if isinstance(source, str | Path) else str(model.graph.name)
         self.input_name, self.input_shape = _image_input(model, self.name)
@@ -72,7 +91,6 @@ class Network:
         self._layers, self.blobs = _names(self.metadata, blob_shapes(model))
         self._producers = producers(model)
         self._sessions: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
-        self.provider: Running = choose_provider(provider)
 
     @cached_property
     def sha256(self) -> str:
@@ -182,7 +200,7 @@ class Network:
         except (IndexError, ValueError) as error:
             raise NetworkError(f"{self.name}: blob '{name}' has shape {shape}, so it has no unit {unit}") from error
         # The backward graph is used once a photo: not worth keeping its copy of the weights.
-        # It runs on the CPU: scattering with atomics makes CUDA's last bits vary.
+        # It runs on the CPU, in full precision: scattering with atomics makes CUDA's last bits vary.
         model = gradient_model(self._load(), name, self.input_name)
         session = make_session(model, "cpu", self._threads)
         feeds = {self.input_name: batch, f"upstream/{name}": upstream}
@@ -192,8 +210,14 @@ class Network:
         return gradient.reshape(np.shape(x))
 
     def extended(self, model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-        """A session for a model derived from this network's, on the same provider."""
-        return make_session(model, self.provider, self._threads, self._tf32)
+        """A session for a model derived from this network's: in its precision, where it runs, float32 outside."""
+        if self.precision == "fp16":
+            model = half_precision(model)
+        return make_session(model, self.provider, self._threads, self.precision, self.device)
+
+    def in_full_precision(self) -> Network:
+        """The same network on the same provider, in full precision."""
+        return Network(self._source, self.provider, self._threads, "full", self.device)
 
     def load(self) -> onnx.ModelProto:
         """The model, weights included; read anew from the file, so that nobody holds it for long."""
@@ -213,7 +237,7 @@ class Network:
             "name": self.name,
             "sha256": self.sha256,
             "provider": self.provider,
-            "tf32": self._tf32 and self.provider == "cuda",
+            "precision": self.precision,
             "onnxruntime": onnxruntime.__version__,
             "converted_from": {
                 key: self.metadata[key]

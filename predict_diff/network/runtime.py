@@ -7,9 +7,9 @@ import ctypes
 import io
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
@@ -17,12 +17,17 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import NetworkError
+from .cuda import cuda_options, with_cuda_kernels
 
 logger = logging.getLogger(__name__)
 
 #: What the user asks for, and what runs.
 Provider = Literal["auto", "cpu", "cuda"]
 Running = Literal["cpu", "cuda"]
+
+#: "full": float32 throughout. "tf32": CUDA rounds the operands of convolutions and inner products to 10 bits of
+#: mantissa. "fp16": weights and activations in half precision; see `precision.half_precision`.
+Precision = Literal["full", "tf32", "fp16"]
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -84,16 +89,56 @@ def _try_cuda() -> str | None:
     except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
         return f"ONNX Runtime's CUDA provider does not start ({one_line(error)})"
     finally:
-        onnxruntime.set_default_logger_severity(2)
+        # Errors only, as in `_open`.
+        onnxruntime.set_default_logger_severity(3)
     if _CUDA not in session.get_providers():
         return "ONNX Runtime's CUDA provider could not be loaded; it needs the libraries of CUDA 13 and cuDNN 9"
     return None
 
 
+def check_precision(precision: Precision, device: int, provider: Running) -> None:
+    """NetworkError unless what runs can calculate in this precision, and has such a device."""
+    if precision not in get_args(Precision):
+        raise NetworkError(f"precision: expected {', '.join(get_args(Precision))}, found '{precision}'")
+    if device < 0:
+        raise NetworkError(f"device: expected the number of a GPU, 0 or more, found {device}")
+    if provider == "cpu" and precision == "tf32":
+        raise NetworkError(
+            "precision tf32: expected a network that runs on CUDA, found one that runs on the CPU, which has no TF32; "
+            "use precision full"
+        )
+    if provider == "cpu" and device:
+        raise NetworkError(
+            f"device {device}: expected a network that runs on CUDA, found one that runs on the CPU; leave the device "
+            f"at 0"
+        )
+
+
 def make_session(
-    model: onnx.ModelProto, provider: Running, threads: int | None = None, tf32: bool = False
+    model: onnx.ModelProto,
+    provider: Running,
+    threads: int | None = None,
+    precision: Precision = "full",
+    device: int = 0,
 ) -> onnxruntime.InferenceSession:
-    """Open a session; with CUDA, every operator has to run there. NetworkError if the runtime refuses."""
+    """Open a session; with CUDA, every operator has to run there.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        In float32, or what `precision.half_precision` made of one.
+    provider : {"cpu", "cuda"}
+    threads : int, optional
+        Threads within an operator on the CPU.
+    precision : {"full", "tf32", "fp16"}
+    device : int
+        Number of the GPU.
+
+    Raises
+    ------
+    NetworkError
+        If the runtime refuses.
+    """
     options = onnxruntime.SessionOptions()
     # Threads that wait for more work by spinning would take the cores from whatever runs between two calls.
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -102,11 +147,13 @@ def make_session(
     providers: list[Any] = [_CPU]
     if provider == "cuda":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        # EXHAUSTIVE tunes each new shape once, which pays because batches have one shape.
-        providers = [(_CUDA, {"use_tf32": int(tf32), "cudnn_conv_algo_search": "EXHAUSTIVE"})]
+        providers = [(_CUDA, cuda_options(precision == "tf32", device))]
+        model = with_cuda_kernels(model)
     try:
         session = _open(model, providers, options)
     except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        if "Invalid device ID" in str(error):
+            raise NetworkError(f"device {device}: expected the number of a GPU, found none with it") from error
         raise NetworkError(f"{model.graph.name}: ONNX Runtime cannot run the network ({one_line(error)})") from error
     if provider == "cuda" and _CUDA not in session.get_providers():
         raise NetworkError(f"{model.graph.name}: CUDA was asked for, but ONNX Runtime did not load it")
@@ -117,10 +164,8 @@ def run_session(
     session: onnxruntime.InferenceSession, feeds: dict[str, NDArray[np.float32]]
 ) -> list[NDArray[np.float32]]:
     """All outputs of a session. NetworkError if the runtime fails."""
-    try:
+    with _failing("running the network"):
         return list(session.run(None, feeds))
-    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
-        raise NetworkError(f"ONNX Runtime failed while running the network ({one_line(error)})") from error
 
 
 class Buffer:
@@ -130,16 +175,26 @@ class Buffer:
     ----------
     shape : tuple of int
     provider : {"cpu", "cuda"}
+    device : int
+        Number of the GPU.
+
+    Raises
+    ------
+    NetworkError
+        If there is no such device, or not enough memory.
     """
 
-    def __init__(self, shape: tuple[int, ...], provider: Running) -> None:
-        self.shape, self.provider = shape, provider
-        self._zeros = np.zeros(shape, np.float32)  # on the CPU the value shares its memory
-        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self._zeros, provider, 0)
+    def __init__(self, shape: tuple[int, ...], provider: Running, device: int = 0) -> None:
+        self.shape, self.provider, self.device = shape, provider, device
+        self.value = _on_device(np.zeros(shape, np.float32), provider, device)
 
-    def pointer(self, row: int) -> int:
-        """Address of a row, where the sessions run."""
-        return int(self.value.data_ptr()) + 4 * row * prod(self.shape[1:])
+    def rows(self, start: int, count: int) -> tuple[Any, ...]:
+        """So many rows from row `start` on, as sessions are told of them: device, type, shape and address."""
+        if not 0 <= start <= start + count <= self.shape[0]:
+            raise NetworkError(f"expected rows of a buffer of {self.shape[0]}, found {start} to {start + count}")
+        sizes = self.shape[1:]
+        address = int(self.value.data_ptr()) + 4 * start * prod(sizes)
+        return self.provider, self.device, np.float32, (count, *sizes), address
 
     def fill(self, row: NDArray[np.float32]) -> None:
         """Make every row this one."""
@@ -156,37 +211,59 @@ class BoundSession:
     ----------
     session : onnxruntime.InferenceSession
     provider : {"cpu", "cuda"}
+    device : int
+        Number of the GPU: the session's.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, provider: Running) -> None:
-        self._session, self._provider = session, provider
+    def __init__(self, session: onnxruntime.InferenceSession, provider: Running, device: int = 0) -> None:
+        self._session, self._provider, self._device = session, provider, device
         self._binding = session.io_binding()
         self._kept: dict[str, onnxruntime.OrtValue] = {}
 
     def keep(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-        """Inputs that stay the same from run to run."""
-        for name, array in arrays.items():
-            self._kept[name] = onnxruntime.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
-            self._binding.bind_ortvalue_input(name, self._kept[name])
+        """Inputs that stay the same from run to run. NetworkError if the session does not take them."""
+        with _failing("taking what stays the same"):
+            for name, array in arrays.items():
+                self._kept[name] = _on_device(np.ascontiguousarray(array), self._provider, self._device)
+                self._binding.bind_ortvalue_input(name, self._kept[name])
 
     def read_from(self, name: str, buffer: Buffer, start: int, count: int) -> None:
         """Take an input from so many rows of a buffer, from row `start` on."""
-        shape = (count, *buffer.shape[1:])
-        self._binding.bind_input(name, buffer.provider, 0, np.float32, shape, buffer.pointer(start))
+        with _failing(f"binding '{name}'"):
+            self._binding.bind_input(name, *buffer.rows(start, count))
 
     def write_into(self, name: str, buffer: Buffer, start: int, count: int) -> None:
         """Put an output into so many rows of a buffer, from row `start` on."""
-        shape = (count, *buffer.shape[1:])
-        self._binding.bind_output(name, buffer.provider, 0, np.float32, shape, buffer.pointer(start))
+        with _failing(f"binding '{name}'"):
+            self._binding.bind_output(name, *buffer.rows(start, count))
 
     def run(self, feeds: Mapping[str, NDArray[Any]] | None = None) -> None:
-        """Run once, with what is new. NetworkError if the runtime fails."""
-        try:
+        """Run once, with what is new. NetworkError if the runtime fails.
+
+        What an operator reads on the device is copied there; what it reads on the CPU, as the shape of a Reshape,
+        stays. When this returns, all has been computed, so that another session can read it.
+        """
+        with _failing("running the network"):
             for name, array in (feeds or {}).items():
                 self._binding.bind_cpu_input(name, array)
             self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
-            raise NetworkError(f"ONNX Runtime failed while running the network ({one_line(error)})") from error
+
+
+def _on_device(array: NDArray[np.float32], provider: Running, device: int) -> onnxruntime.OrtValue:
+    """An array where sessions run; on the CPU it shares its memory."""
+    with _failing("reserving memory"):
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array, provider, device)
+
+
+@contextlib.contextmanager
+def _failing(doing: str) -> Iterator[None]:
+    """Turn what the runtime raises into one line."""
+    try:
+        yield
+    except NetworkError:
+        raise
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated kinds
+        raise NetworkError(f"ONNX Runtime failed while {doing} ({one_line(error)})") from error
 
 
 def _open(
@@ -194,7 +271,8 @@ def _open(
 ) -> onnxruntime.InferenceSession:
     # Errors only: warnings about unused initialisers and unplaced nodes are not the user's business.
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+    # Without a fallback of its own, which prints a page and goes on with the CPU.
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers, enable_fallback=0)
 
 
 def _tiny_model() -> onnx.ModelProto:
