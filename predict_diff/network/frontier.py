@@ -8,7 +8,8 @@ from math import prod
 
 import onnx
 
-from .graphs import Shape
+from .graphs import Shape, reads
+from .inference import constants
 from .locality import Square, Step, changed_squares, local_steps
 from .multiply_adds import multiply_adds
 
@@ -62,7 +63,7 @@ def find_frontier(model: onnx.ModelProto, shapes: Mapping[str, Shape], image: st
     steps = local_steps(model, shapes, image)
     squares = changed_squares(steps, shapes, image, k)
     sized = {name: (None, *shape) for name, shape in shapes.items()}
-    sized |= {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    sized |= {name: tuple(tensor.dims) for name, tensor in constants(model).items()}
     counts = multiply_adds(model, sized)
     products = {node.output[0]: count or 0 for node, count in zip(model.graph.node, counts, strict=True)}
     costs = {node.output[0]: products[node.output[0]] + _of_numbers(node, shapes) for node in model.graph.node}
@@ -87,7 +88,7 @@ def find_frontier(model: onnx.ModelProto, shapes: Mapping[str, Shape], image: st
         tuple(best),
         {name: square for name, square in squares.items() if name in taken},
         per_position,
-        everything / smallest,
+        everything / smallest if smallest else 1.0,
         multiplications / reduced if reduced else 1.0,
     )
 
@@ -96,7 +97,7 @@ def frontier_blobs(model: onnx.ModelProto, steps: Sequence[Step], image: str) ->
     """What the rest of a network, and whoever uses its outputs, reads of what is made on squares."""
     made = {name for step in steps for name in step.outputs}
     nodes = [node for node in model.graph.node if made.isdisjoint(node.output)]
-    read = [name for node in nodes for name in node.input] + [info.name for info in model.graph.output]
+    read = [name for node in nodes for name in reads(node)] + [info.name for info in model.graph.output]
     return list(dict.fromkeys(name for name in read if name in made or name == image))
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -23,6 +24,8 @@ from .runtime import BoundSession, Buffer, Running, run_session
 from .tiles import channels_last, rest_graph, tile_graph
 
 logger = logging.getLogger(__name__)
+
+EvaluatorName = Literal["auto", "incremental", "minibatch"]
 
 #: Groups of places along each axis whose squares get the same shape. CUDA tunes its convolutions anew for each.
 _GROUPS = {"cpu": 8, "cuda": 1}
@@ -82,6 +85,9 @@ class IncrementalEvaluator:
         squares = _widened(self.frontier.squares, groups, shapes)
         self._tiles = tile_graph(model, self.frontier.steps, squares, blobs, shapes, image)
         rest = rest_graph(model, blobs, shapes)
+        kept = list(dict.fromkeys(cut.blob for cut in self._tiles.cuts if cut.blob != image))
+        #: Gives the blobs of which a photo's are kept.
+        self._kept_model = prune(model, kept) if kept else None
 
         most = batch_size or _TILE_BATCH[network.provider]
         self._tile_batch = photos_that_fit(network.provider, self._tiles.numbers(), most)
@@ -89,12 +95,13 @@ class IncrementalEvaluator:
         #: Whole blobs wait in buffers of so many rows until there are enough of them.
         self._room = self.batch_size * -(-self._tile_batch // self.batch_size)
         self._buffers = {
-            blob: Buffer((self._room, *shapes[blob][1:], shapes[blob][0]), network.provider) for blob in blobs
+            blob: Buffer((self._room, *shapes[blob][1:], shapes[blob][0]), network.provider, network.device)
+            for blob in blobs
         }
         self._results = Buffer((self._room, len(targets)), "cpu")
         self._output = rest.graph.output[0].name
-        self._tile_session = BoundSession(network.extended(self._tiles.model), network.provider)
-        self._rest_session = BoundSession(network.extended(rest), network.provider)
+        self._tile_session = BoundSession(network.extended(self._tiles.model), network.provider, network.device)
+        self._rest_session = BoundSession(network.extended(rest), network.provider, network.device)
         self._x: NDArray[np.float32] | None = None
         self._known: NDArray[np.float64] | None = None
 
@@ -204,13 +211,13 @@ class IncrementalEvaluator:
     def _remember(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Keep what the photo gives, unless it is the latest one anyway; returns its targets."""
         if self._known is None or self._x is None or not np.array_equal(x, self._x):
-            image = self.network.input_name
-            blobs = list(dict.fromkeys(cut.blob for cut in self._tiles.cuts if cut.blob != image))
-            values = {image: x}
-            if blobs:
-                # Used once a photo: not worth keeping its copy of the weights.
-                session = self.network.extended(prune(self.network.load(), blobs))
-                found = run_session(session, {image: self.network.batch(x)})
+            self._known = None
+            image, batch = self.network.input_name, self.network.batch(x[None])
+            values = {image: batch[0]}
+            if self._kept_model is not None:
+                # Used once a photo: not worth a session that stays.
+                found = run_session(self.network.extended(self._kept_model), {image: batch})
+                blobs = [info.name for info in self._kept_model.graph.output]
                 values |= {blob: value[0] for blob, value in zip(blobs, found, strict=True)}
             self._tile_session.keep(self._tiles.memory(values))
             for blob, buffer in self._buffers.items():
@@ -221,21 +228,38 @@ class IncrementalEvaluator:
 
 
 def choose_evaluator(
-    network: Network, targets: Sequence[Target], k: int, batch_size: int | None = None
+    network: Network,
+    targets: Sequence[Target],
+    k: int,
+    batch_size: int | None = None,
+    kind: EvaluatorName = "auto",
 ) -> IncrementalEvaluator | MiniBatchEvaluator:
-    """The incremental evaluator where it is faster; where too little can be evaluated on squares, the other.
+    """The incremental evaluator where it is faster; where too little can be evaluated on squares, the other, saying so.
 
-    Parameters are those of `IncrementalEvaluator`. Which layers are evaluated on squares, or why none, is logged.
+    Parameters
+    ----------
+    network, targets, k, batch_size
+        As for `IncrementalEvaluator`.
+    kind : {"auto", "incremental", "minibatch"}
+        A name takes that evaluator in any case.
     """
+    if kind == "minibatch":
+        return MiniBatchEvaluator(network, targets, batch_size)
+    if kind == "incremental":
+        return IncrementalEvaluator(network, targets, k, batch_size)
     if len(network.input_shape) == 3:
         incremental = IncrementalEvaluator(network, targets, k, batch_size)
         # On a GPU it composes the photos where they are needed, whatever else is gained.
         if incremental.frontier.gain >= _WORTHWHILE or network.provider == "cuda":
             return incremental
-    logger.info(
-        "%s: with k = %d, too little of it depends on single windows; every layer is evaluated whole.", network.name, k
-    )
+    if (network.name, k) not in _said:
+        _said.add((network.name, k))
+        logger.info("%s: windows of %d pixels change most of it; every layer is evaluated whole.", network.name, k)
     return MiniBatchEvaluator(network, targets, batch_size)
+
+
+#: Of which networks and k it has been said that they are evaluated whole.
+_said: set[tuple[str, int]] = set()
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from .graphs import Shape
+from .graphs import Shape, opset
 from .inference import constants
 from .receptive_fields import STANDARD
 from .spans import Reading, Span, hull, windows_along
@@ -20,12 +20,14 @@ from .spans import Reading, Span, hull, windows_along
 #: Give each position of the output from the same position of the inputs: of one input, or of several.
 _OF_ONE = {
     "Abs", "BatchNormalization", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity",
-    "LRN", "LeakyRelu", "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign",
-    "Sqrt", "Tanh", "ThresholdedRelu",
+    "LRN", "LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt",
+    "Tanh", "ThresholdedRelu",
 }  # fmt: skip
-_OF_SEVERAL = {"Add", "Div", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum"}
+_OF_SEVERAL = {"Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum"}
 #: The same, as long as they work along the channels.
 _ALONG_CHANNELS = {"Concat", "LogSoftmax", "Softmax", "Split"}
+#: From this opset on, a softmax along the channels is one; before, it was one over all axes from there on.
+_SOFTMAX_OPSET = 13
 _WITH_KERNEL = {"AveragePool", "Conv", "MaxPool"}
 
 #: Where ONNX counts axes from the end.
@@ -115,6 +117,8 @@ def local_steps(model: onnx.ModelProto, shapes: Mapping[str, Shape], image: str)
     local = {image} if len(shapes.get(image, ())) == 3 else set[str]()
     steps = []
     for node in model.graph.node:
+        if opset(model) < _SOFTMAX_OPSET and node.op_type in ("LogSoftmax", "Softmax"):
+            continue
         step = _step(node, shapes, fixed)
         if step is not None and step.blobs and local.issuperset(step.blobs):
             steps.append(step)
@@ -139,11 +143,14 @@ def _step(node: onnx.NodeProto, shapes: Mapping[str, Shape], fixed: Mapping[str,
         return None
     given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type in _WITH_KERNEL:
-        if len(blobs) != 1 or len(outputs) != 1:
+        if blobs != tuple(node.input[:1]) or len(outputs) != 1:
             return None
         kernel = given.get("kernel_shape") or fixed[node.input[1]].dims[2:]
         before, after = shapes[blobs[0]][1:], shapes[outputs[0]][1:]
         rows, columns = (_reading(given, axis, kernel[axis], before[axis], after[axis]) for axis in (0, 1))
+        same = given.get("auto_pad", b"NOTSET").startswith(b"SAME")
+        if same and node.op_type != "Conv" and (rows.extent < rows.stride or columns.extent < columns.stride):
+            return None  # ONNX Runtime pads such a pool by a negative number, and its windows are elsewhere
         return Step(node, blobs, (rows, columns), float("-inf") if node.op_type == "MaxPool" else 0.0)
     if node.op_type == "Pad":
         return _padding(node, given, blobs, shapes, fixed)
@@ -157,7 +164,8 @@ def _position_by_position(
 ) -> bool:
     """Whether an operator gives each position of its output from that position of its inputs alone."""
     if node.op_type in _OF_ONE:
-        return len(blobs) == 1 and blobs[0] == node.input[0]
+        # Until opset 9, a batch normalisation could have a mean and a variance for each position.
+        return blobs == tuple(node.input[:1]) and given.get("spatial", 1) == 1
     if node.op_type in _OF_SEVERAL:
         return all(_same_everywhere(fixed[name]) for name in node.input if name in fixed)
     # Concatenating a constant would need it at each square.
@@ -183,7 +191,7 @@ def _padding(
     _, _, top, left, *ends, bottom, right = numpy_helper.to_array(fixed[node.input[1]]).tolist()
     if shapes[blobs[0]][0] != shapes[node.output[0]][0] or any(ends):
         return None
-    value = float(numpy_helper.to_array(fixed[node.input[2]])) if node.input[2:] and node.input[2] else 0.0
+    value = float(numpy_helper.to_array(fixed[node.input[2]]).item()) if any(node.input[2:]) else 0.0
     sizes = zip((top, left), (bottom, right), shapes[blobs[0]][1:], shapes[node.output[0]][1:], strict=True)
     rows, columns = (Reading(1, 1, 1, before, after, size, outputs) for before, after, size, outputs in sizes)
     return Step(node, blobs, (rows, columns), value)

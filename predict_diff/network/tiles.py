@@ -17,8 +17,8 @@ from .inference import constants
 from .locality import Square, Step
 from .spans import whole
 
-#: Names of what the graph has beside the network's own values.
-_PREFIX = "tile"
+#: Start of the names of what the graph has beside the network's own values: one that these do not have.
+_PREFIX = "predict_diff/tile"
 #: Input: 0, 1, ..., S - 1, of shape (1, S, 1, 1).
 SAMPLES = f"{_PREFIX}/samples"
 
