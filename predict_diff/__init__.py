@@ -5,6 +5,7 @@ Zintgraf, Cohen and Welling, *A New Method to Visualize Deep Neural Networks* (a
 
 from .algorithm import prediction_difference
 from .errors import PredictDiffError
+from .network.incremental import IncrementalEvaluator, choose_evaluator
 from .network.minibatch import MiniBatchEvaluator
 from .network.network import Network
 from .result import RelevanceMap
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GaussianSampler",
     "GaussianStatistics",
+    "IncrementalEvaluator",
     "MarginalSampler",
     "MiniBatchEvaluator",
     "Network",
@@ -27,6 +29,7 @@ __all__ = [
     "Target",
     "WindowGrid",
     "__version__",
+    "choose_evaluator",
     "prediction_difference",
     "sensitivity_map",
 ]

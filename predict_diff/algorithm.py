@@ -19,8 +19,10 @@ from .evidence import (
     weight_of_evidence_error,
 )
 from .network.network import Network
+from .refinement import shared_windows
 from .result import RelevanceMap, versions
 from .samplers import Sampler
+from .samplers.drawing import draw
 from .targets import Measure, Target
 from .windows import WindowGrid
 
@@ -51,6 +53,7 @@ def prediction_difference(
     instances: int = IMAGENET_TRAINING_INSTANCES,
     faults: Faults | None = None,
     progress: Callable[[int, int], None] | None = None,
+    coarser: RelevanceMap | None = None,
 ) -> RelevanceMap:
     """Algorithm 1 of the paper.
 
@@ -73,6 +76,8 @@ def prediction_difference(
         Faults of the authors' code to repeat; none by default.
     progress : callable, optional
         Called with the number of windows done and their total.
+    coarser : RelevanceMap, optional
+        What a call with a larger stride, and all else the same, gave: its windows are not computed again.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def prediction_difference(
     Raises
     ------
     ConfigurationError
-        If S or a size is impossible.
+        If S or a size is impossible, or `coarser` is of another configuration.
     """
     faults = faults or Faults()
     check_settings(samples, instances)
@@ -94,25 +99,46 @@ def prediction_difference(
     again = stale_window(len(grid), samples) if faults.stale_window else None
     measures = measures_of(network, targets, faults.evidence_by_position)
 
+    provenance = {
+        "network": network.describe(),
+        "sampler": sampler.describe(),
+        "samples": samples,
+        "seed": seed,
+        "laplace_instances": instances,
+        "faults": faults.describe(),
+    }
+    seconds = 0.0
+
     known = evaluator.values(x)  # p(c | x)
     expected = np.empty((len(targets), len(grid)))
-    expected_error = np.empty_like(expected)
+    relevance, standard_error = np.empty_like(expected), np.empty_like(expected)
 
-    done = 0
-    for part in evaluator.batches(grid.positions, samples):  # for every patch x_w of size k x k in x
-        expected[:, part], expected_error[:, part] = marginalise(
-            x, evaluator, sampler, grid.positions[part], samples, seed
+    missing = np.arange(len(grid))
+    if coarser is not None:
+        places, numbers = shared_windows(coarser, grid, targets, known, provenance)
+        expected[:, places], relevance[:, places] = coarser.expected[:, numbers], coarser.relevance[:, numbers]
+        standard_error[:, places] = coarser.standard_error[:, numbers]
+        missing = np.setdiff1d(missing, places)
+        seconds = float(coarser.provenance["seconds"])
+
+    done = len(grid) - len(missing)
+    parts = (missing[batch] for batch in evaluator.batches(grid.positions[missing], samples))
+    ahead = network.provider == "cuda"
+    # for every patch x_w of size k x k in x: x'_w <- x_w sampled from p(x_w | surround), S times
+    for part, patches in draw(sampler, x, grid.positions, parts, samples, seed, ahead):
+        expected[:, part], error = marginalise(x, evaluator, grid.positions[part], patches)
+        relevance[:, part], standard_error[:, part] = _relevance(
+            network, targets, measures, known, expected[:, part], error, instances
         )
         done += len(part)
         if progress is not None:
             progress(done, len(grid))
 
-    relevance, standard_error = _relevance(network, targets, measures, known, expected, expected_error, instances)
-
     counts = np.ones(len(grid), np.int64)
     if again is not None:
         # Authors' code: the window is sampled anew, added once more and counted once more.
-        second = marginalise(x, evaluator, sampler, grid.positions[again : again + 1], samples, seed + 1)
+        window = grid.positions[again : again + 1]
+        second = marginalise(x, evaluator, window, sampler.sample(x, window, samples, seed + 1))
         value, _ = _relevance(network, targets, measures, known, *second, instances)
         relevance[:, again] = (relevance[:, again] + value[:, 0]) / 2
         counts[again] = 2
@@ -127,34 +153,29 @@ def prediction_difference(
         standard_error=standard_error,
         counts=counts,
         provenance={
-            "network": network.describe(),
-            "sampler": sampler.describe(),
-            "samples": samples,
-            "seed": seed,
-            "laplace_instances": instances,
-            "faults": faults.describe(),
+            **provenance,
             "batch_size": evaluator.batch_size,
             "evaluator": type(evaluator).__name__,
-            "seconds": time.perf_counter() - started,
+            "seconds": time.perf_counter() - started + seconds,
             "versions": versions(),
         },
     )
 
 
 def marginalise(
-    x: NDArray[np.float32],
-    evaluator: Evaluator,
-    sampler: Sampler,
-    windows: NDArray[np.int64],
-    samples: int,
-    seed: int,
+    x: NDArray[np.float32], evaluator: Evaluator, windows: NDArray[np.int64], patches: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The body of Algorithm 1's loop: predictions without some windows, eq. 1 (or 5).
 
     Parameters
     ----------
+    x : ndarray, shape (C, H, W), float32
+        The photo.
+    evaluator : Evaluator
     windows : ndarray, shape (n, 2), int64
-        Upper left pixels. The others are as for `prediction_difference`.
+        Upper left pixels.
+    patches : ndarray, shape (n, S, C, k, k), float32
+        What was sampled for each window.
 
     Returns
     -------
@@ -165,7 +186,6 @@ def marginalise(
     NetworkError
         If the network gives NaN or infinity.
     """
-    patches = sampler.sample(x, windows, samples, seed)  # x'_w <- x_w sampled from p(x_w | surround), S times
     predictions = evaluator.evaluate(x, windows, patches)  # p(c | x')
     if not np.isfinite(predictions).all():
         name = evaluator.network.name

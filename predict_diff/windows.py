@@ -75,6 +75,21 @@ class WindowGrid:
         """(height, width): how many windows contain each pixel; at least 1."""
         return np.asarray(self._cover_rows.sum(1)[:, None] * self._cover_columns.sum(1)[None, :])
 
+    def coarser(self) -> list[int]:
+        """Steps of coarser grids whose windows are all among these, the coarsest first.
+
+        Twice the step, four times and so on, as long as windows still cover every pixel.
+        """
+        steps: list[int] = []
+        while (step := self.stride * 2 ** (len(steps) + 1)) <= self.k:
+            steps.append(step)
+        return steps[::-1]
+
+    def scattered(self) -> NDArray[np.int64]:
+        """(9, 2) int64: the window in the middle of each ninth of the photo, to stand for all."""
+        rows, columns = (places[np.arange(1, 6, 2) * len(places) // 6] for places in (self.rows, self.columns))
+        return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+
     def average(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Algorithm 1's last line: WE / counts.
 
