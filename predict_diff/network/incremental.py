@@ -20,7 +20,7 @@ from .grouping import group_places
 from .locality import Square
 from .minibatch import MiniBatchEvaluator, checked_targets, in_parts, photos_that_fit, with_targets
 from .network import Network
-from .runtime import BoundSession, Buffer, Running, run_session
+from .runtime import BoundSession, Buffer, run_session
 from .tiles import channels_last, rest_graph, tile_graph
 
 logger = logging.getLogger(__name__)
@@ -89,9 +89,9 @@ class IncrementalEvaluator:
         #: Gives the blobs of which a photo's are kept.
         self._kept_model = prune(model, kept) if kept else None
 
-        most = batch_size or _TILE_BATCH[network.provider]
+        most = min(network.largest_batch, batch_size or _TILE_BATCH[network.provider])
         self._tile_batch = photos_that_fit(network.provider, self._tiles.numbers(), most)
-        self.batch_size = batch_size or _rest_batch(rest, blobs, shapes, network.provider, self._tile_batch)
+        self.batch_size = batch_size or _rest_batch(rest, blobs, shapes, network, self._tile_batch)
         #: Whole blobs wait in buffers of so many rows until there are enough of them.
         self._room = self.batch_size * -(-self._tile_batch // self.batch_size)
         self._buffers = {
@@ -299,7 +299,7 @@ def _widened(
 
 
 def _rest_batch(
-    rest: onnx.ModelProto, blobs: Sequence[str], shapes: Mapping[str, Shape], provider: Running, tile_batch: int
+    rest: onnx.ModelProto, blobs: Sequence[str], shapes: Mapping[str, Shape], network: Network, tile_batch: int
 ) -> int:
     """As many photos as it takes for them to weigh as much as the weights, which are read anew for each batch.
 
@@ -308,8 +308,9 @@ def _rest_batch(
     weights = sum(prod(tensor.dims) for tensor in rest.graph.initializer)
     made = {name for node in rest.graph.node for name in node.output} | set(blobs)
     numbers = sum(prod(shapes[name]) for name in made if name in shapes)
-    least, most = _REST_BATCH[provider]
-    wanted = photos_that_fit(provider, numbers, max(least, min(most, weights // numbers)))
+    least, most = _REST_BATCH[network.provider]
+    most = min(most, network.largest_batch)
+    wanted = photos_that_fit(network.provider, numbers, max(min(least, most), min(most, weights // numbers)))
     if wanted >= tile_batch:
         return wanted // tile_batch * tile_batch
     return -(-tile_batch // -(-tile_batch // wanted))

@@ -140,7 +140,7 @@ def checked_targets(network: Network, targets: Sequence[Target], batch_size: int
 def suggested_batch_size(network: Network) -> int:
     """As many photos as the provider gains from, and whose activations fit into a part of the memory."""
     numbers = sum(prod(shape) for shape in network.blobs.values()) + prod(network.input_shape)
-    return photos_that_fit(network.provider, numbers, _LARGEST_BATCH[network.provider])
+    return photos_that_fit(network.provider, numbers, min(network.largest_batch, _LARGEST_BATCH[network.provider]))
 
 
 def photos_that_fit(provider: Running, numbers: int, most: int) -> int:

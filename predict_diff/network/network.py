@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from math import prod
@@ -16,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import NetworkError, closest
+from .cuda import largest_batch
 from .gradient import gradient_model
 from .graphs import Shape, blob_shapes, producers, prune
 from .precision import half_precision
@@ -63,6 +65,8 @@ class Network:
         Shape of each blob, batch axis left out, in the order in which they are computed.
     outputs : tuple of str
         The blobs that the file itself names as outputs.
+    largest_batch : int
+        As many photos as the provider takes at once, whatever the memory.
 
     Raises
     ------
@@ -88,7 +92,9 @@ class Network:
         self.input_name, self.input_shape = _image_input(model, self.name)
         self.outputs = tuple(str(value.name) for value in model.graph.output)
         self.metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
-        self._layers, self.blobs = _names(self.metadata, blob_shapes(model))
+        shapes = blob_shapes(model)
+        self._layers, self.blobs = _names(self.metadata, shapes)
+        self.largest_batch = largest_batch(model, shapes) if self.provider == "cuda" else sys.maxsize
         self._producers = producers(model)
         self._sessions: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
 

@@ -71,9 +71,9 @@ class TileGraph:
     outputs: dict[str, str]
 
     def numbers(self) -> int:
-        """How many numbers its largest cuts have, for one sample: about what it takes in memory."""
+        """About how many numbers it takes in memory for one sample: each region, pasted, turned and computed upon."""
         sizes = (cut.shape[0] * cut.region[0].lengths.max() * cut.region[1].lengths.max() for cut in self.cuts)
-        return int(sum(sizes)) or 1
+        return int(3 * sum(sizes)) or 1
 
     def memory(self, values: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Inputs that depend on the photo alone; `values` are its blobs, each (C, H, W)."""

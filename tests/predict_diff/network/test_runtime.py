@@ -17,7 +17,7 @@ from onnx import TensorProto, defs, helper
 from random_networks import random_network
 
 from predict_diff.errors import NetworkError
-from predict_diff.network.cuda import cuda_options, with_cuda_kernels
+from predict_diff.network.cuda import cuda_options, largest_batch, with_cuda_kernels
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
@@ -156,6 +156,22 @@ def test_cuda_is_given_an_opset_that_it_has_kernels_for(network: Network, opened
 @pytest.mark.parametrize("opset", [17, 21, 23])
 def test_other_opsets_are_left_alone(opset: int) -> None:
     assert with_cuda_kernels(relu(opset)).opset_import[0].version == opset
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, 21, 22])
+def test_global_averages_are_means_on_cuda(opset: int) -> None:
+    model = written("y = GlobalAveragePool(x)", "float[N,3,4,5] x", opset=opset)
+    rewritten = with_cuda_kernels(model)
+    assert [node.op_type for node in rewritten.graph.node] == ["ReduceMean"]
+    assert model.graph.node[0].op_type == "GlobalAveragePool"
+    feeds = {"x": normal(2, 3, 4, 5)}
+    np.testing.assert_allclose(run(rewritten, feeds)["y"], run(model, feeds)["y"], rtol=1e-6, atol=1e-7)
+
+
+def test_average_pools_bound_the_batch_on_cuda() -> None:
+    pool = "y = AveragePool<kernel_shape=[2,2]>(x)"
+    assert largest_batch(written(pool, "float[N,512,4,4] x"), {"x": (512, 4, 4), "y": (512, 3, 3)}) == 127
+    assert largest_batch(written("y = Relu(x)", "float[N,512,4,4] x"), {"x": (512, 4, 4)}) == 65_535
 
 
 def test_the_operators_of_both_opsets_take_and_give_the_same() -> None:

@@ -134,7 +134,8 @@ def test_equal_regions_are_cut_once() -> None:
     tiles = tile_graph(model, steps, squares, ["y"], shapes, "data")
     # One for both convolutions, one for the pool, whose padding is another, and the whole.
     assert [(cut.blob, cut.padding) for cut in tiles.cuts] == [("data", 0.0), ("data", -np.inf), ("y", 0.0)]
-    assert tiles.numbers() == 2 * 6 * 6 * 2 + 6 * 9 * 9
+    # Each region is gathered, turned and computed upon.
+    assert tiles.numbers() == 3 * (2 * 6 * 6 * 2 + 6 * 9 * 9)
 
 
 def test_shares_are_taken_where_the_squares_lie() -> None:
