@@ -9,7 +9,8 @@ READY  := $(VENV)/.installed
 OPTIONS := $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(PHOTOS),--photos "$(PHOTOS)")
 METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(VARIANT)") \
            $(if $(SAMPLES),--samples "$(SAMPLES)") $(if $(STRIDE),--stride "$(STRIDE)") $(if $(SEED),--seed "$(SEED)") \
-           $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(OUT),--out "$(OUT)")
+           $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(GPUS),--gpus "$(GPUS)") \
+           $(if $(PRECISION),--precision "$(PRECISION)") $(if $(OUT),--out "$(OUT)")
 PHOTO   ?= chelsea
 NETWORK ?= efficientnet_lite0
 
@@ -18,7 +19,7 @@ NETWORK ?= efficientnet_lite0
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
-	@echo "  figures take NETWORKS, PHOTOS, PROFILE, VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, OUT"
+	@echo "  figures take NETWORKS, PHOTOS, PROFILE, VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, OUT"
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=...")'
@@ -29,8 +30,9 @@ $(READY): setup.py pyproject.toml
 figure1: $(READY) ## draw figure 1 of the paper into results/
 	@$(BIN)/reproduce figure1 $(OPTIONS) $(METHOD)
 
-explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top
-	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") $(METHOD)
+explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top PREVIEW=1
+	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") \
+	   $(if $(PREVIEW),--preview) $(METHOD)
 
 weights: $(READY) ## fetch the weights of the paper's networks (840 MB): NETWORKS="alexnet vgg16" MIRROR=...
 	@$(BIN)/reproduce weights $(subst $(comma), ,$(NETWORKS)) $(if $(MIRROR),--mirror "$(MIRROR)")
@@ -50,8 +52,8 @@ lint: $(READY) ## check style and types
 format: $(READY) ## put the code into shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-benchmark: $(READY) ## measure what Algorithm 1 costs beside the bare network
-	@$(BIN)/reproduce benchmark $(if $(OUT),--out "$(OUT)")
+benchmark: $(READY) ## measure both evaluators on every network, and how their cost grows
+	@$(BIN)/reproduce benchmark $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(OUT),--out "$(OUT)")
 
 # Any protobuf runtime from 4.25 on reads what this version generates.
 proto: $(READY) ## generate caffe_pb2.py from caffe.proto

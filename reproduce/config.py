@@ -145,6 +145,18 @@ def check_batch_size(batch_size: int | None) -> None:
     _check_count("batch size", batch_size, 65_535)
 
 
+def check_gpus(gpus: list[str] | None, provider: str) -> tuple[int, ...]:
+    """Numbers of GPUs; ConfigurationError for what is no number, named twice, or meant for the CPU."""
+    if gpus is None:
+        return ()
+    if provider == "cpu":
+        raise ConfigurationError("gpus: expected none with --provider cpu, found some; leave one of the two out")
+    numbers = tuple(int(gpu) for gpu in gpus if gpu.isdecimal() and len(gpu) <= 3)
+    if len(set(numbers)) < len(gpus):
+        raise ConfigurationError(f"gpus: expected different numbers such as 0,1, found {','.join(gpus)}")
+    return numbers
+
+
 def _check_count(name: str, count: int | None, most: int) -> None:
     if count is not None and not 1 <= count <= most:
         raise ConfigurationError(f"{name}: expected 1 to {most}, found {count}")

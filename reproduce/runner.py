@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import re
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predict_diff.algorithm import check_settings, prediction_difference
+from predict_diff.algorithm import check_settings, measures_of, prediction_difference
 from predict_diff.authors_code import stale_window
 from predict_diff.errors import ResultError
+from predict_diff.network.incremental import EvaluatorName, IncrementalEvaluator, choose_evaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
+from predict_diff.network.precision import precision_error
 from predict_diff.result import RelevanceMap
 from predict_diff.samplers import GaussianSampler, GaussianStatistics, MarginalSampler, Sampler, pool_limits
 from predict_diff.sensitivity import sensitivity_map
@@ -76,11 +77,14 @@ class Choices:
         ``default`` or a folder of photos.
     batch_size : int or None
         Photos in a batch; None lets the evaluator choose.
+    evaluator : {"auto", "incremental", "minibatch"}
+        How perturbed photos are evaluated; "auto" takes the faster way.
     """
 
     out: Path
     pool: str = "default"
     batch_size: int | None = None
+    evaluator: EvaluatorName = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +132,10 @@ class Subject:
         return self.pool.arrays(self.classifier.preprocessing)
 
     @cached_property
-    def evaluator(self) -> MiniBatchEvaluator:
-        return MiniBatchEvaluator(self.classifier.network, self.targets, self.choices.batch_size)
+    def evaluator(self) -> IncrementalEvaluator | MiniBatchEvaluator:
+        choices = self.choices
+        network = self.classifier.network
+        return choose_evaluator(network, self.targets, self.settings.k, choices.batch_size, choices.evaluator)
 
     def sampler(self, name: SamplerName) -> Sampler:
         """Build a sampler; the Gaussian is fitted, or read if it was fitted before."""
@@ -156,7 +162,7 @@ class Subject:
             "numbers_version": NUMBERS_VERSION,
             "network": network.sha256,
             "provider": network.describe()["provider"],
-            "tf32": network.describe()["tf32"],
+            "precision": network.describe()["precision"],
             "photo": self.photo.sha256,
             "preprocessing": self.classifier.preprocessing.describe(),
             "targets": [str(target) for target in self.targets],
@@ -205,25 +211,24 @@ class Subject:
         missing = self.missing()
         return 8 * (len(missing) * numbers + (gaussian if "conditional" in missing else 0))
 
-    def seconds_per_evaluation(self) -> float:
-        """What one photo in a batch takes: nearly all the time is spent in the network.
-
-        From a short trial; where nothing is missing, from the time that a stored map took.
-        """
-        if not self.missing() and (found := next(map(self.stored, self.samplers), None)) is not None:
-            return float(found.provenance["seconds"]) / self.evaluations()
-        self.evaluator.values(self.x)
-        trials = []
-        for _ in range(3):
-            started = time.perf_counter()
-            self.evaluator.values(self.x)
-            trials.append(time.perf_counter() - started)
-        return min(trials) / self.evaluator.batch_size
-
     def evaluations(self, settings: Settings | None = None) -> int:
         """How many photos the network sees for one map, n S; with other settings if given."""
         settings = settings or self.settings
         return len(_grid(self.x, settings)) * settings.samples
+
+    def with_stride(self, stride: int) -> Subject:
+        """The same with another step between windows; what has been made for it is shared."""
+        other = replace(self, settings=self.settings.model_copy(update={"stride": stride}))
+        shared = {"x", "targets", "pool", "pool_arrays", "evaluator"}
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in shared})
+        return other
+
+    def coarser(self, sampler: SamplerName) -> RelevanceMap | None:
+        """The finest stored map of the same configuration with a larger step between windows."""
+        for stride in reversed(self.grid.coarser()):
+            if (found := self.with_stride(stride).stored(sampler)) is not None:
+                return found
+        return None
 
     def release(self) -> None:
         """Let go of what takes memory; it is made again when it is needed."""
@@ -233,6 +238,7 @@ class Subject:
     def compute(self, sampler: SamplerName, drawn: Sampler) -> RelevanceMap:
         """Run Algorithm 1 with a sampler, and store the map."""
         name = f"{self.photo.name}, {self.classifier.card.title}, {sampler}"
+        coarser = self.coarser(sampler)
         with Progress(name, len(self.grid), "windows") as progress:
             found = prediction_difference(
                 self.x,
@@ -244,9 +250,11 @@ class Subject:
                 instances=self.settings.laplace_instances,
                 faults=self.settings.fault_switches,
                 progress=lambda done, total: progress.to(done),
+                coarser=coarser,
             )
         provenance = {
             **found.provenance,
+            "precision_error": self._precision_error(drawn),
             "identity": self.identity(sampler),
             "settings": self.settings.model_dump(),
             "photo": {"name": self.photo.name, "source": self.photo.source, "notes": list(self.photo.notes)},
@@ -257,6 +265,22 @@ class Subject:
         seconds = found.provenance["seconds"]
         logger.info("%s: %d windows in %s.", name, len(self.grid), duration(seconds))
         return found
+
+    def _precision_error(self, drawn: Sampler) -> dict[str, Any] | None:
+        """How far a lower precision is from the full one, for windows here and there; None in full precision."""
+        network = self.classifier.network
+        if network.precision == "full":
+            return None
+        k, batch_size = self.settings.k, self.choices.batch_size
+        reference = choose_evaluator(network.in_full_precision(), self.targets, k, batch_size)
+        windows = self.grid.scattered()
+        patches = drawn.sample(self.x, windows, self.settings.samples, self.settings.seed)
+        by_position = self.settings.fault_switches.evidence_by_position
+        measures = measures_of(network, self.targets, by_position)
+        instances = self.settings.laplace_instances
+        error = precision_error(reference, self.evaluator, measures, self.x, windows, patches, instances)
+        logger.info("Precision %s: %s.", network.precision, error)
+        return error.describe()
 
     def explain(self) -> Explanation:
         """Everything that a figure shows of this photo and network."""

@@ -77,6 +77,7 @@ class IncrementalEvaluator:
         original = network.load()
         shapes = blob_shapes(original)
         model = with_targets(original, self.targets, network.blobs)
+        del original  # each copy of the weights goes as soon as it can
         self.frontier = find_frontier(model, shapes, image, k)
         blobs = frontier_blobs(model, self.frontier.steps, image)
         groups = _shape_groups(self.frontier, _GROUPS[network.provider])
@@ -88,6 +89,7 @@ class IncrementalEvaluator:
         kept = list(dict.fromkeys(cut.blob for cut in self._tiles.cuts if cut.blob != image))
         #: Gives the blobs of which a photo's are kept.
         self._kept_model = prune(model, kept) if kept else None
+        del model
 
         most = min(network.largest_batch, batch_size or _TILE_BATCH[network.provider])
         self._tile_batch = photos_that_fit(network.provider, self._tiles.numbers(), most)

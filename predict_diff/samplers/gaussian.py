@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from ..errors import SamplerError
 from ..windows import surround_positions
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Random numbers held at once while sampling; 4 MB, which keeps them near the processor.
 CHUNK_NUMBERS = 2**19
+
+_BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,9 @@ class GaussianSampler:
             for start in range(0, len(members), step):
                 chunk = members[start : start + step]
                 surrounds = outer[tuple(corners[chunk].T)]
-                samples[chunk] = self._draw(blocks, surrounds, windows[chunk], count, seed)
+                # The products are small, and a BLAS's idle threads would spin where the network's are to work.
+                with _BLAS.limit(limits=1, user_api="blas"):
+                    samples[chunk] = self._draw(blocks, surrounds, windows[chunk], count, seed)
         if self._limits is not None:
             low, high = (
                 sliding_window_view(limit, (self.k, self.k), axis=(1, 2))[:, windows[:, 0], windows[:, 1]].swapaxes(

@@ -3,67 +3,33 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
-import h5py
-import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure as Picture
-from numpy.typing import NDArray
 
-from predict_diff.errors import ConfigurationError, ResultError
-from predict_diff.network.runtime import Provider, cuda_problem
-from predict_diff.plot import Palette
-from predict_diff.sealed import write_sealed
-from predict_diff.storage import whole_file
+from predict_diff.errors import ConfigurationError
 from predict_diff.targets import Target
 
 from ..classifier import choose_networks, open_classifier
-from ..config import Figure, Panel, SamplerName, Settings, check_batch_size, check_threads, settings
+from ..config import Figure, Panel, SamplerName
 from ..forecast import check_folder, estimate
+from ..gpus import compute_on_gpus
 from ..photos import Photo, read_photo
 from ..progress import duration
-from ..runner import Choices, Explanation, Subject
+from ..request import Request
+from ..runner import Explanation, Subject
 from ..validation import read_yaml
 from . import explain
+from .saving import save
 
 logger = logging.getLogger(__name__)
 
-#: Dots per inch of the PNG.
-_RESOLUTION = 200
-
 #: What the pictures and arrays of one photo before one network take, about.
 _PICTURE_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user chose on the command line; None leaves a choice to the figure's YAML or the machine.
-
-    Attributes
-    ----------
-    profile : str or None
-        By default ``paper`` on a GPU, ``quick`` on a CPU.
-    changes : dict
-        Single settings to change (k, l, samples, stride, faults).
-    """
-
-    choices: Choices
-    networks: list[str] | None = None
-    photos: list[str] | None = None
-    variant: str = "paper"
-    profile: str | None = None
-    seed: int | None = None
-    provider: Provider = "auto"
-    palette: Palette = "paper"
-    threads: int | None = None
-    changes: dict[str, object] | None = None
 
 
 def make_figure(number: int, request: Request) -> list[Path]:
@@ -79,78 +45,81 @@ def make_figure(number: int, request: Request) -> list[Path]:
     PredictDiffError
         For whatever the user can mend.
     """
-    configuration = read_figure(number)
-    configuration = configuration.model_copy(
-        update={
-            name: value
-            for name, value in (("networks", request.networks), ("photos", request.photos))
-            if value is not None
-        }
-    )
-    chosen = _settings(configuration.seed, request)
-    photos = [_read(name) for name in configuration.photos]
-    names = configuration.networks if request.networks else choose_networks(configuration.networks)
-    classifiers = [open_classifier(name, request.provider, crop=chosen.crop, threads=request.threads) for name in names]
-    samplers = samplers_of(configuration.panels)
-    subjects = [
-        Subject(photo, classifier, chosen, request.choices, samplers) for classifier in classifiers for photo in photos
-    ]
-    explanations = _explain(subjects, f"make figure{number} PROFILE=paper")
+    configuration = _configuration(number, request)
+    subjects = figure_subjects(number, request)
+    _prepare(subjects, f"make figure{number} PROFILE=paper")
+    compute_on_gpus(partial(figure_subjects, number), request)
     module = importlib.import_module(f"reproduce.figures.figure{number}")
+    explanations = _explain(subjects)
     picture: Picture = module.draw(configuration, explanations, request.palette)
     return save(picture, explanations, request.choices.out / f"figure{number}")
 
 
+def figure_subjects(number: int, request: Request) -> list[Subject]:
+    """What a figure shows: every photo before every network."""
+    configuration = _configuration(number, request)
+    chosen = request.settings(configuration.seed)
+    photos = [_read(name) for name in configuration.photos]
+    names = configuration.networks if request.networks else choose_networks(configuration.networks)
+    classifiers = [open_classifier(name, request.engine, crop=chosen.crop) for name in names]
+    samplers = samplers_of(configuration.panels)
+    return [
+        Subject(photo, classifier, chosen, request.choices, samplers) for classifier in classifiers for photo in photos
+    ]
+
+
 def explain_photo(
-    photo: str, network: str, card: str | None, targets: list[str], panels: list[Panel], request: Request
+    photo: str,
+    network: str,
+    card: str | None,
+    targets: list[str],
+    panels: list[Panel],
+    request: Request,
+    preview: bool = False,
 ) -> list[Path]:
-    """Explain one photo, and draw it. Returns the PNG, the PDF and the HDF5 file."""
-    chosen = _settings(0, request)
+    """Explain one photo, and draw it; with `preview`, first from few windows, then from ever more.
+
+    Returns
+    -------
+    list of Path
+        The PNG, the PDF and the HDF5 file.
+    """
+    build = partial(photo_subjects, photo, network, card, targets, samplers_of(panels))
+    (subject,) = build(request)
+    stem = request.choices.out / "explain" / subject.stem
+    coarser = [subject.with_stride(step) for step in subject.grid.coarser()] if preview and subject.missing() else []
+    _prepare([subject], "reproduce explain ... --profile paper", coarser)
+    for stage in (*coarser, subject):
+        compute_on_gpus(build, request.with_stride(stage.settings.stride))
+        explanation = stage.explain()
+        paths = save(explain.draw(explanation, panels, request.palette), [explanation], stem)
+        if stage is not subject:
+            logger.info("Preview from %d of %d windows: %s", len(stage.grid), len(subject.grid), paths[0])
+    return paths
+
+
+def photo_subjects(
+    photo: str,
+    network: str,
+    card: str | None,
+    targets: list[str],
+    samplers: tuple[SamplerName, ...],
+    request: Request,
+) -> list[Subject]:
+    """One photo before one network, explained for some targets."""
+    chosen = request.settings(0)
     named = {text: Target.parse(text) for text in targets if text != "top"}
     read = _read(photo)
-    classifier = open_classifier(network, request.provider, card, chosen.crop, request.threads)
+    classifier = open_classifier(network, request.engine, card, chosen.crop)
     x = classifier.preprocessing(read.pixels)
     wanted = tuple(dict.fromkeys(named[text] if text in named else classifier.top(x) for text in targets))
-    subject = Subject(read, classifier, chosen, request.choices, samplers_of(panels), wanted)
-    explanation = _explain([subject], "reproduce explain ... --profile paper")[0]
-    picture = explain.draw(explanation, panels, request.palette)
-    return save(picture, [explanation], request.choices.out / "explain" / subject.stem)
+    return [Subject(read, classifier, chosen, request.choices, samplers, wanted)]
 
 
-def request(
-    networks: list[str] | None,
-    photos: list[str] | None,
-    *,
-    variant: str,
-    profile: str | None,
-    seed: int | None,
-    pool: str,
-    provider: str,
-    batch_size: int | None,
-    threads: int | None,
-    palette: Palette,
-    out: Path,
-    faults: list[str] | None,
-    **changes: int | None,
-) -> Request:
-    """A request from the command line's options."""
-    if provider not in get_args(Provider):
-        raise ConfigurationError(f"provider: expected one of {', '.join(get_args(Provider))}, found '{provider}'")
-    check_threads(threads)
-    check_batch_size(batch_size)
-    switched = [] if faults == ["none"] else faults
-    return Request(
-        choices=Choices(out, pool, batch_size),
-        networks=networks,
-        photos=photos,
-        variant=variant,
-        profile=profile,
-        seed=seed,
-        provider=cast(Provider, provider),
-        palette=palette,
-        threads=threads,
-        changes={**changes, "faults": switched},
-    )
+def _configuration(number: int, request: Request) -> Figure:
+    """A figure's configuration, with the networks and photos that the user chose."""
+    chosen = {"networks": request.networks, "photos": request.photos}
+    return read_figure(number).model_copy(update={name: value for name, value in chosen.items() if value is not None})
 
 
 def read_figure(number: int) -> Figure:
@@ -168,44 +137,6 @@ def samplers_of(panels: Sequence[Panel]) -> tuple[SamplerName, ...]:
     return tuple(name for name in get_args(SamplerName) if name in names)
 
 
-def save(picture: Picture, explanations: list[Explanation], stem: Path) -> list[Path]:
-    """Write the picture as PNG and PDF, and the arrays of its panels."""
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf", ".h5")]
-    for path in paths[:2]:
-        with whole_file(path, ResultError) as file, warnings.catch_warnings():
-            # Names of photos may hold letters that the font lacks; they become boxes.
-            warnings.filterwarnings("ignore", "Glyph")
-            # No dates: the same arrays give the same bytes.
-            metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-            picture.savefig(file, format=path.suffix[1:], dpi=_RESOLUTION, metadata=metadata)
-
-    def fill(stored: h5py.File) -> None:
-        for number, explanation in enumerate(explanations):
-            _store(stored.create_group(f"{number}"), explanation)
-
-    write_sealed(paths[2], "prediction-difference figure 1", fill, ResultError)
-    return paths
-
-
-def _store(group: h5py.Group, explanation: Explanation) -> None:
-    group.attrs["photo"] = explanation.photo.name
-    group.attrs["network"] = explanation.classifier.name
-    group.attrs["settings"] = explanation.settings.model_dump_json()
-    group.attrs["best"] = json.dumps(explanation.best)
-    group.attrs["targets"] = [str(target) for target in explanation.targets]
-    arrays: dict[str, NDArray[np.floating]] = {
-        "photo": explanation.view,
-        "sensitivity": np.stack(explanation.sensitivity),
-    }
-    for name, found in explanation.relevance.items():
-        arrays |= {name: found.maps, f"{name}_standard_error": found.map_errors}
-    for label, array in arrays.items():
-        group.create_dataset(label, data=array.astype(np.float32), compression="gzip", shuffle=True)
-    for name, found in explanation.relevance.items():
-        group[name].attrs["measures"] = list(found.measures)
-        group[name].attrs["provenance"] = json.dumps(found.provenance, sort_keys=True)
-
-
 def _read(name: str) -> Photo:
     photo = read_photo(name)
     for note in photo.notes:
@@ -213,11 +144,11 @@ def _read(name: str) -> Photo:
     return photo
 
 
-def _explain(subjects: Sequence[Subject], full_command: str) -> list[Explanation]:
-    """Compute what is missing, having said how long it takes, and how the paper's profile is had."""
+def _prepare(subjects: Sequence[Subject], full_command: str, coarser: Sequence[Subject] = ()) -> None:
+    """Check all that can be checked, and say how long it will take, and how the paper's profile is had."""
     for subject in subjects:
         subject.check()
-    room = sum(subject.bytes_to_write() for subject in subjects) + len(subjects) * _PICTURE_BYTES
+    room = sum(subject.bytes_to_write() for subject in (*subjects, *coarser)) + len(subjects) * _PICTURE_BYTES
     check_folder(subjects[0].choices.out, room)
     for folder in {subject.path(name).parent for subject in subjects for name in subject.missing()}:
         check_folder(folder)
@@ -225,20 +156,12 @@ def _explain(subjects: Sequence[Subject], full_command: str) -> list[Explanation
     profile = subjects[0].settings.profile
     if profile != "paper":
         logger.info("Profile %s. The paper's takes about %s here: %s", profile, duration(times.other), full_command)
+
+
+def _explain(subjects: Sequence[Subject]) -> list[Explanation]:
+    """Compute what is missing, or read it."""
     explanations = []
     for subject in subjects:
         explanations.append(subject.explain())
         subject.release()
     return explanations
-
-
-def _settings(seed: int, request: Request) -> Settings:
-    profile = request.profile
-    if profile is None:
-        on_gpu = request.provider == "cuda" or (request.provider == "auto" and cuda_problem() is None)
-        profile = "paper" if on_gpu else "quick"
-    seed = seed if request.seed is None else request.seed
-    return settings(request.variant, profile, seed, **(request.changes or {}))
-
-
-mpl.rcParams["pdf.fonttype"] = 42  # fonts as text, not as outlines

@@ -17,7 +17,7 @@ from PIL import Image
 from predict_diff.caffe.caffe_pb2 import NetParameter
 from predict_diff.result import RelevanceMap
 from reproduce import cli, config
-from reproduce.figures import make
+from reproduce.figures import saving
 
 PROJECT = Path(__file__).parents[2]
 
@@ -162,7 +162,7 @@ def reproduce(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    monkeypatch.setattr(make, "_RESOLUTION", 20)
+    monkeypatch.setattr(saving, "_RESOLUTION", 20)
     known = config.named_settings()
     variants = {name: variant.model_copy(update={"patches": 1000}) for name, variant in known.variants.items()}
     monkeypatch.setattr(config, "named_settings", lambda: known.model_copy(update={"variants": variants}))

@@ -11,11 +11,12 @@ import pytest
 from conftest import CHEAP, PROJECT, Reproduce, add_network, maps, noise, tiny_weights
 from PIL import Image
 
+from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.result import RelevanceMap
 from predict_diff.samplers import pool_limits
-from reproduce import networks, runner
-from reproduce.classifier import open_classifier
+from reproduce import forecast, networks, runner
+from reproduce.classifier import Engine, open_classifier
 from reproduce.config import FaultName, Settings, settings
 from reproduce.photos import read_photo
 
@@ -35,7 +36,8 @@ def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise ComputedError
 
-    monkeypatch.setattr(MiniBatchEvaluator, "run_batch", fail)
+    for evaluator in (MiniBatchEvaluator, IncrementalEvaluator):
+        monkeypatch.setattr(evaluator, "evaluate", fail)
 
 
 @pytest.fixture
@@ -57,6 +59,8 @@ def test_the_same_configuration_is_read_and_not_computed_again(once: Reproduce) 
     # What does not change the numbers does not count, nor does a way to say the same.
     assert once("--batch-size", "3").code == 0
     assert once("--threads", "1", "--palette", "safe").code == 0
+    assert once("--evaluator", "minibatch").code == 0
+    assert once("--preview").code == 0
     assert once("--sampler", "marginal").code == 0
     assert once("--variant", "paper", "--profile", "paper").code == 0
     assert before == [(path, path.stat().st_mtime_ns) for path in sorted(Path("results/maps").iterdir())]
@@ -125,9 +129,9 @@ def test_two_targets_take_one_pass(explain: Reproduce, monkeypatch: pytest.Monke
         return run_batch(evaluator, batch)
 
     monkeypatch.setattr(MiniBatchEvaluator, "run_batch", counted)
-    explain("--target", "prob:0", "--out", "one")
+    explain("--target", "prob:0", "--out", "one", "--evaluator", "minibatch")
     alone = len(calls)
-    explain("--target", "prob:0", "--target", "fc:2", "--out", "two")
+    explain("--target", "prob:0", "--target", "fc:2", "--out", "two", "--evaluator", "minibatch")
     assert len(calls) == 2 * alone
     assert set(calls[alone:]) == {2}
     for sampler, both in maps("two").items():
@@ -149,6 +153,56 @@ def test_the_default_pool_leaves_the_explained_photo_out(explain: Reproduce) -> 
     assert pool["source"] == "default"
     assert "coffee" in pool["photos"]
     assert "chelsea" not in pool["photos"]
+
+
+def test_evaluators_give_the_same_map(explain: Reproduce) -> None:
+    for evaluator in ("auto", "incremental", "minibatch"):
+        explain("--evaluator", evaluator, "--out", evaluator)
+    assert maps("incremental")["marginal"].provenance["evaluator"] == "IncrementalEvaluator"
+    assert maps("minibatch")["marginal"].provenance["evaluator"] == "MiniBatchEvaluator"
+    for sampler, found in maps("minibatch").items():
+        np.testing.assert_allclose(maps("incremental")[sampler].maps, found.maps, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(maps("auto")[sampler].maps, found.maps, rtol=0, atol=1e-5)
+
+
+def test_a_preview_is_refined_to_the_exact_map_and_reuses_its_windows(
+    explain: Reproduce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain("--stride", "2", "--out", "exact")
+    seen: list[tuple[int, ...]] = []
+    evaluate = IncrementalEvaluator.evaluate
+    monkeypatch.setattr(forecast, "seconds_per_evaluation", lambda subject: 0.0)
+
+    def remembered(evaluator: IncrementalEvaluator, x: np.ndarray, windows: np.ndarray, patches: np.ndarray) -> object:
+        seen.extend(map(tuple, windows.tolist()))
+        return evaluate(evaluator, x, windows, patches)
+
+    monkeypatch.setattr(IncrementalEvaluator, "evaluate", remembered)
+    outcome = explain("--stride", "2", "--preview", "--evaluator", "incremental")
+    assert outcome.code == 0, outcome.err
+    assert "Preview from 64 of 196 windows" in outcome.err
+    assert len(outcome.files) == 3
+    assert len(seen) == len(set(seen)) * 2 == 2 * 196  # for each of two samplers
+    found = {path.stem.split("-")[-2]: RelevanceMap.load(path) for path in Path("results/maps").glob("*.h5")}
+    for sampler, exact in maps("exact").items():
+        stored = [RelevanceMap.load(path) for path in Path("results/maps").glob(f"*-{sampler}-*.h5")]
+        (final,) = [one for one in stored if one.grid.stride == 2]
+        np.testing.assert_allclose(final.maps, exact.maps, rtol=0, atol=1e-5)
+    assert set(found) == {"marginal", "conditional"}
+
+
+def test_a_lower_precision_is_another_map_which_says_how_far_it_is_off(explain: Reproduce) -> None:
+    explain("--out", "full")
+    explain("--precision", "fp16", "--out", "half")
+    for sampler, found in maps("half").items():
+        full = maps("full")[sampler]
+        assert full.provenance["precision_error"] is None
+        stated = found.provenance["precision_error"]
+        assert found.provenance["network"]["precision"] == "fp16"
+        assert found.provenance["identity"] != full.provenance["identity"]
+        assert 0 < np.abs(found.relevance - full.relevance).max() < 0.1
+        assert 0 < stated["bits"] < 0.1
+        assert (stated["windows"], stated["samples"]) == (9, 2)
 
 
 # --- what is stored -----------------------------------------------------------------------------------------------
@@ -263,7 +317,7 @@ def maps_of_variant(variant: str) -> RelevanceMap:
 
 
 def test_the_authors_code_clips_samples_to_the_pool(home: Path, reproduce: Reproduce) -> None:
-    photo, classifier = read_photo("cat"), open_classifier("tiny", "cpu")
+    photo, classifier = read_photo("cat"), open_classifier("tiny", Engine("cpu"))
     choices = runner.Choices(Path("results"), str(home / "pool"))
 
     def beyond(variant: str) -> bool:

@@ -1,0 +1,1 @@
+"""What `reproduce benchmark` measures, and how."""
