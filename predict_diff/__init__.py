@@ -5,7 +5,8 @@ Zintgraf, Cohen and Welling, *A New Method to Visualize Deep Neural Networks* (a
 
 from .algorithm import prediction_difference
 from .errors import PredictDiffError
-from .network.incremental import IncrementalEvaluator, choose_evaluator
+from .network.choosing import choose_evaluator
+from .network.incremental import IncrementalEvaluator
 from .network.minibatch import MiniBatchEvaluator
 from .network.network import Network
 from .result import RelevanceMap

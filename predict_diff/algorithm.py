@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -101,6 +102,7 @@ def prediction_difference(
 
     provenance = {
         "network": network.describe(),
+        "photo_sha256": hashlib.sha256(x.tobytes()).hexdigest(),
         "sampler": sampler.describe(),
         "samples": samples,
         "seed": seed,
@@ -115,7 +117,7 @@ def prediction_difference(
 
     missing = np.arange(len(grid))
     if coarser is not None:
-        places, numbers = shared_windows(coarser, grid, targets, known, provenance)
+        places, numbers = shared_windows(coarser, grid, targets, provenance)
         expected[:, places], relevance[:, places] = coarser.expected[:, numbers], coarser.relevance[:, numbers]
         standard_error[:, places] = coarser.standard_error[:, numbers]
         missing = np.setdiff1d(missing, places)

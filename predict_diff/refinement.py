@@ -14,14 +14,15 @@ from .targets import Target
 from .windows import WindowGrid
 
 #: What has to be the same for a window of one map to be one of the other.
-CONFIGURATION = ("network", "sampler", "samples", "seed", "laplace_instances", "faults")
+CONFIGURATION = ("network", "photo_sha256", "sampler", "samples", "seed", "laplace_instances", "faults")
+#: And of the network; which version of ONNX Runtime runs it moves no more than last bits.
+_OF_THE_NETWORK = ("sha256", "provider", "precision")
 
 
 def shared_windows(
     coarser: RelevanceMap,
     grid: WindowGrid,
     targets: Sequence[Target],
-    known: NDArray[np.float64],
     provenance: Mapping[str, Any],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Windows of a grid that a coarser map of the same configuration has.
@@ -31,8 +32,6 @@ def shared_windows(
     coarser : RelevanceMap
     grid : WindowGrid
     targets : sequence of Target
-    known : ndarray, shape (U,), float64
-        The targets of the photo itself, by which another photo is noticed.
     provenance : mapping
         Has at least the entries of `CONFIGURATION`.
 
@@ -52,14 +51,12 @@ def shared_windows(
         "k": coarser.grid.k,
         "targets": coarser.targets,
     }
-    ours |= {name: provenance[name] for name in CONFIGURATION}
-    theirs |= {name: coarser.provenance.get(name) for name in CONFIGURATION}
-    strange = [name for name, value in ours.items() if theirs[name] != value]
-    if not strange and not np.allclose(known, coarser.known, rtol=1e-5, atol=1e-6):
-        strange.append("photo")
-    if strange:
+    ours |= _configuration(provenance)
+    theirs |= _configuration(coarser.provenance)
+    if strange := [name for name, value in ours.items() if theirs[name] != value]:
         raise ConfigurationError(
-            f"coarser map: expected one of the same configuration, found another {strange[0]}; compute it anew"
+            f"coarser map: expected one of the same configuration, found another "
+            f"{strange[0].removesuffix('_sha256')}; compute it anew"
         )
     numbers = np.full((grid.height, grid.width), -1)
     numbers[tuple(grid.positions.T)] = np.arange(len(grid))
@@ -67,3 +64,8 @@ def shared_windows(
     # Authors' code: a window that counts twice is the mean of two.
     shared = np.flatnonzero((places >= 0) & (coarser.counts == 1))
     return places[shared], shared
+
+
+def _configuration(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: provenance.get(name) for name in CONFIGURATION}
+    return found | {"network": [(found["network"] or {}).get(name) for name in _OF_THE_NETWORK]}

@@ -145,7 +145,8 @@ def _method_options(function: F) -> F:
             type=_OneOf(["full", "tf32", "fp16"]),
             default="full",
             show_default=True,
-            help="Of the network's arithmetic; tf32 (CUDA only) and fp16 are faster on a GPU, and no longer exact.",
+            help="Of the network's arithmetic. tf32 (CUDA only) and fp16 are for speed on a GPU, and not exact: by how "
+            "much is measured and stored with the map.",
         ),
         click.option("--gpus", type=_Names(), help="Numbers of GPUs, such as 0,1: each computes a part of the maps."),
         click.option(
@@ -153,7 +154,8 @@ def _method_options(function: F) -> F:
             type=_OneOf(["auto", "incremental", "minibatch"]),
             default="auto",
             show_default=True,
-            help="Recompute only what a window can change, or everything; auto takes the faster. The map is the same.",
+            help="Recompute only what a window can change, or everything; auto takes the faster. The map is the same, "
+            "but for rounding.",
         ),
         click.option("--batch-size", type=int, help="Photos in a batch. Default: chosen from memory."),
         click.option("--threads", type=int, help="Threads on the CPU. Default: all cores."),

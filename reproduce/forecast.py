@@ -69,6 +69,8 @@ def seconds_per_evaluation(subject: Subject) -> float:
         started = time.perf_counter()
         subject.evaluator.evaluate(x, windows, patches)
         trials.append(time.perf_counter() - started)
+        if trials[0] > _LONG_SECONDS:
+            break
     return min(trials) / (len(windows) * _TRIAL_SAMPLES)
 
 

@@ -6,8 +6,11 @@ import logging
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
-from .progress import Progress
+from predict_diff.errors import NetworkError
+
 from .request import Request
 from .runner import Subject
 
@@ -34,18 +37,23 @@ def compute_in_processes(build: Build, requests: Sequence[Request]) -> None:
     context = multiprocessing.get_context("spawn")
     logger.info("Each of %d processes computes a part of the maps.", len(requests))
     # Ctrl-C is for the one that waits.
-    with (
-        context.Pool(len(requests), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool,
-        Progress("maps", None, "maps") as progress,
-    ):
-        jobs = [(build, request, number, len(requests)) for number, request in enumerate(requests)]
-        for computed in pool.imap_unordered(_compute_part, jobs, chunksize=1):
-            progress.update(computed)
+    ignored = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(len(requests), context, signal.signal, ignored) as pool:
+        running = [
+            pool.submit(_compute_part, build, request, number, len(requests)) for number, request in enumerate(requests)
+        ]
+        try:
+            computed = sum(part.result() for part in running)
+        except BrokenProcessPool:
+            raise NetworkError(
+                "gpus: expected each process to compute its maps, found that one was killed, perhaps for want of "
+                "memory; maps that are complete are kept: run the same command again, or with a smaller --batch-size"
+            ) from None
+    logger.info("%d maps computed.", computed)
 
 
-def _compute_part(job: tuple[Build, Request, int, int]) -> int:
+def _compute_part(build: Build, request: Request, number: int, parts: int) -> int:
     """Compute every so many-th map; returns how many were missing."""
-    build, request, number, parts = job
     maps = [(subject, sampler) for subject in build(request) for sampler in subject.samplers]
     computed = 0
     for subject, sampler in maps[number::parts]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from predict_diff.errors import ConfigurationError
-from predict_diff.network.incremental import EvaluatorName
+from predict_diff.network.choosing import EvaluatorName
 from predict_diff.network.runtime import Precision, Provider, cuda_problem
 from predict_diff.plot import Palette
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from predict_diff.algorithm import check_settings, measures_of, prediction_difference
 from predict_diff.authors_code import stale_window
 from predict_diff.errors import ResultError
-from predict_diff.network.incremental import EvaluatorName, IncrementalEvaluator, choose_evaluator
+from predict_diff.network.choosing import EvaluatorName, choose_evaluator
+from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.precision import precision_error
 from predict_diff.result import RelevanceMap
@@ -35,7 +36,7 @@ from .progress import Progress, duration
 logger = logging.getLogger(__name__)
 
 #: Changes whenever the same configuration would give other numbers, so that stored maps are not taken for new ones.
-NUMBERS_VERSION = 1
+NUMBERS_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +200,7 @@ class Subject:
 
     def check(self) -> None:
         """Raise whatever is impossible about settings, targets and pool, or wrong with stored maps."""
-        _ = self.targets, self.grid, self.pool, [self.stored(name) for name in self.samplers]
+        _ = self.targets, self.grid, self.pool, [self.stored(name) or self.coarser(name) for name in self.samplers]
         if self.settings.fault_switches.stale_window:
             stale_window(len(self.grid), self.settings.samples)
 
@@ -239,7 +240,8 @@ class Subject:
         """Run Algorithm 1 with a sampler, and store the map."""
         name = f"{self.photo.name}, {self.classifier.card.title}, {sampler}"
         coarser = self.coarser(sampler)
-        with Progress(name, len(self.grid), "windows") as progress:
+        start = 0 if coarser is None else len(coarser.grid)
+        with Progress(name, len(self.grid), "windows", start) as progress:
             found = prediction_difference(
                 self.x,
                 self.evaluator,

@@ -72,7 +72,7 @@ def find_frontier(model: onnx.ModelProto, shapes: Mapping[str, Shape], image: st
 
     def cost(chosen: Sequence[Step]) -> float:
         saved = sum((1 - parts[step.outputs[0]]) * costs[step.outputs[0]] for step in chosen)
-        return everything - saved + _OF_A_PASTED_NUMBER * _pasted(model, chosen, squares, shapes)
+        return everything - saved + _OF_A_PASTED_NUMBER * _pasted(model, chosen, squares, shapes, image)
 
     best, smallest = list[Step](), everything
     for limit in sorted(set(parts.values())):
@@ -117,7 +117,11 @@ def _share(square: Square, shape: Shape) -> float:
 
 
 def _pasted(
-    model: onnx.ModelProto, steps: Sequence[Step], squares: Mapping[str, Square], shapes: Mapping[str, Shape]
+    model: onnx.ModelProto,
+    steps: Sequence[Step],
+    squares: Mapping[str, Square],
+    shapes: Mapping[str, Shape],
+    image: str,
 ) -> float:
     """How many numbers are cut and pasted for one photo, on average."""
     numbers = 0.0
@@ -126,8 +130,7 @@ def _pasted(
         for blob in step.blobs:
             if not all(one.same(other) for one, other in zip(region, squares[blob], strict=True)):
                 numbers += shapes[blob][0] * float(region[0].lengths.mean() * region[1].lengths.mean())
-    image = steps[0].blobs[0] if steps else ""
-    return numbers + sum(prod(shapes[blob]) for blob in frontier_blobs(model, steps, image) if blob)
+    return numbers + sum(prod(shapes[blob]) for blob in frontier_blobs(model, steps, image))
 
 
 def _of_numbers(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> float:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from .frontier import Frontier
+from .graphs import Shape
+from .locality import Square
 
 
 def group_places(lengths: NDArray[np.int64], weights: NDArray[np.float64], groups: int) -> NDArray[np.int64]:
@@ -49,3 +55,27 @@ def group_places(lengths: NDArray[np.int64], weights: NDArray[np.float64], group
     numbers = np.empty(n, np.int64)
     numbers[order] = np.unique(label, return_inverse=True)[1]  # without gaps
     return numbers[kind.ravel()]
+
+
+def shape_groups(frontier: Frontier, most: int) -> list[NDArray[np.int64]]:
+    """For rows and columns, the group of each place of the window: in one group, all squares get the same shape."""
+    groups = []
+    for axis in (0, 1):
+        along = [square[axis].lengths for square in frontier.squares.values()]
+        across = [square[1 - axis].lengths.mean() for square in frontier.squares.values()]
+        costs = [frontier.costs[blob] * length for blob, length in zip(frontier.squares, across, strict=True)]
+        groups.append(group_places(np.stack(along, axis=1), np.array(costs), most))
+    return groups
+
+
+def widened(
+    squares: Mapping[str, Square], groups: Sequence[NDArray[np.int64]], shapes: Mapping[str, Shape]
+) -> dict[str, Square]:
+    """Squares made as large as the largest of their group."""
+    widened = {}
+    for blob, square in squares.items():
+        rows, columns = (
+            span.widened(group, size) for span, group, size in zip(square, groups, shapes[blob][1:], strict=True)
+        )
+        widened[blob] = rows, columns
+    return widened

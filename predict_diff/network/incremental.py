@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -14,27 +12,20 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
 from ..targets import Target
-from .frontier import Frontier, find_frontier, frontier_blobs
+from .frontier import find_frontier, frontier_blobs
 from .graphs import Shape, blob_shapes, prune
-from .grouping import group_places
-from .locality import Square
-from .minibatch import MiniBatchEvaluator, checked_targets, in_parts, photos_that_fit, with_targets
+from .grouping import shape_groups, widened
+from .minibatch import checked_targets, in_parts, photos_that_fit, with_targets
 from .network import Network
 from .runtime import BoundSession, Buffer, run_session
 from .tiles import channels_last, rest_graph, tile_graph
 
-logger = logging.getLogger(__name__)
-
-EvaluatorName = Literal["auto", "incremental", "minibatch"]
-
 #: Groups of places along each axis whose squares get the same shape. CUDA tunes its convolutions anew for each.
 _GROUPS = {"cpu": 8, "cuda": 1}
 #: Samples that go through the tile graph at once, at most.
-_TILE_BATCH = {"cpu": 20, "cuda": 512}
+_TILE_BATCH = {"cpu": 20, "cuda": 400}
 #: Photos that go through the rest of the network at once: the more, the more its weights weigh beside them.
-_REST_BATCH = {"cpu": (5, 80), "cuda": (512, 512)}
-#: A smaller gain is not worth a second way of computing.
-_WORTHWHILE = 1.1
+_REST_BATCH = {"cpu": (5, 80), "cuda": (400, 400)}
 
 
 class IncrementalEvaluator:
@@ -80,10 +71,10 @@ class IncrementalEvaluator:
         del original  # each copy of the weights goes as soon as it can
         self.frontier = find_frontier(model, shapes, image, k)
         blobs = frontier_blobs(model, self.frontier.steps, image)
-        groups = _shape_groups(self.frontier, _GROUPS[network.provider])
+        groups = shape_groups(self.frontier, _GROUPS[network.provider])
         #: Number of the shape that the squares of a window at each place have.
         self._shape_of = groups[0][:, None] * (groups[1].max() + 1) + groups[1]
-        squares = _widened(self.frontier.squares, groups, shapes)
+        squares = widened(self.frontier.squares, groups, shapes)
         self._tiles = tile_graph(model, self.frontier.steps, squares, blobs, shapes, image)
         rest = rest_graph(model, blobs, shapes)
         kept = list(dict.fromkeys(cut.blob for cut in self._tiles.cuts if cut.blob != image))
@@ -164,17 +155,25 @@ class IncrementalEvaluator:
             )
         self._remember(x)
         values = np.empty((count * samples, len(self.targets)), np.float32)
-        waiting: list[NDArray[np.int64]] = []
+        waiting: list[tuple[NDArray[np.int64], int]] = []
         taken = 0
+
+        def finish() -> None:
+            found = self._rest(taken)
+            for places, start in waiting:
+                values[places] = found[start : start + len(places)]
+            waiting.clear()
+
         for job in self._jobs(windows, samples):
-            if taken + job.size > self._room:
-                values[np.concatenate(waiting)] = self._rest(taken)
-                waiting, taken = [], 0
-            self._tile(windows[job.windows], patches[job.windows, job.samples], taken)
-            waiting.append((job.windows[:, None] * samples + np.arange(samples)[job.samples]).ravel())
-            taken += job.size
-        if taken:
-            values[np.concatenate(waiting)] = self._rest(taken)
+            rows = self._rows(job)
+            if taken + rows > self._room:
+                finish()
+                taken = 0
+            self._tile(windows[job.windows], patches[job.windows, job.samples], taken, rows)
+            places = job.windows[:, None] * samples + np.arange(samples)[job.samples]
+            waiting.append((places.ravel(), taken))
+            taken += rows
+        finish()
         return values.reshape(count, samples, len(self.targets))
 
     def _jobs(self, windows: NDArray[np.int64], samples: int) -> Iterator[_Job]:
@@ -188,13 +187,28 @@ class IncrementalEvaluator:
 
     def _by_shape(self, windows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Numbers of the windows whose squares have the same shape, for each shape that occurs."""
+        if len(windows) and (windows.min() < 0 or (windows.max(axis=0) >= self._shape_of.shape).any()):
+            raise ConfigurationError(
+                f"k: expected windows of {self.k} pixels, which the evaluator is for, inside the photo, found others"
+            )
         shape = self._shape_of[windows[:, 0], windows[:, 1]]
         order = np.argsort(shape, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(shape[order])) + 1)
 
-    def _tile(self, windows: NDArray[np.int64], patches: NDArray[np.float32], start: int) -> None:
-        """Make whole blobs of some samples, into the buffers' rows from `start` on."""
-        count, samples, *sizes = patches.shape
+    def _rows(self, job: _Job) -> int:
+        """Rows of the buffers that a batch takes: on CUDA, which tunes each new shape, as many as a full one."""
+        if self.network.provider == "cpu":
+            return job.size
+        samples = job.size // len(job.windows)
+        return self._tile_batch // samples * samples
+
+    def _tile(self, windows: NDArray[np.int64], patches: NDArray[np.float32], start: int, rows: int) -> None:
+        """Make whole blobs of some samples, into so many of the buffers' rows, filled up with the last window's."""
+        samples, *sizes = patches.shape[1:]
+        count = rows // samples
+        if count > len(windows):
+            filled = np.minimum(np.arange(count), len(windows) - 1)
+            windows, patches = windows[filled], patches[filled]
         feeds = self._tiles.feeds(windows[:, 0], windows[:, 1], samples)
         feeds[self.network.input_name] = np.ascontiguousarray(patches).reshape(count * samples, *sizes)
         for blob, name in self._tiles.outputs.items():
@@ -229,41 +243,6 @@ class IncrementalEvaluator:
         return self._known
 
 
-def choose_evaluator(
-    network: Network,
-    targets: Sequence[Target],
-    k: int,
-    batch_size: int | None = None,
-    kind: EvaluatorName = "auto",
-) -> IncrementalEvaluator | MiniBatchEvaluator:
-    """The incremental evaluator where it is faster; where too little can be evaluated on squares, the other, saying so.
-
-    Parameters
-    ----------
-    network, targets, k, batch_size
-        As for `IncrementalEvaluator`.
-    kind : {"auto", "incremental", "minibatch"}
-        A name takes that evaluator in any case.
-    """
-    if kind == "minibatch":
-        return MiniBatchEvaluator(network, targets, batch_size)
-    if kind == "incremental":
-        return IncrementalEvaluator(network, targets, k, batch_size)
-    if len(network.input_shape) == 3:
-        incremental = IncrementalEvaluator(network, targets, k, batch_size)
-        # On a GPU it composes the photos where they are needed, whatever else is gained.
-        if incremental.frontier.gain >= _WORTHWHILE or network.provider == "cuda":
-            return incremental
-    if (network.name, k) not in _said:
-        _said.add((network.name, k))
-        logger.info("%s: windows of %d pixels change most of it; every layer is evaluated whole.", network.name, k)
-    return MiniBatchEvaluator(network, targets, batch_size)
-
-
-#: Of which networks and k it has been said that they are evaluated whole.
-_said: set[tuple[str, int]] = set()
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     """Samples that go through the tile graph at once: of which windows, and which of theirs."""
@@ -274,30 +253,6 @@ class _Job:
     @property
     def size(self) -> int:
         return len(self.windows) * int(self.samples.stop - self.samples.start)
-
-
-def _shape_groups(frontier: Frontier, most: int) -> list[NDArray[np.int64]]:
-    """For rows and columns, the group of each place of the window: in one group, all squares get the same shape."""
-    groups = []
-    for axis in (0, 1):
-        along = [square[axis].lengths for square in frontier.squares.values()]
-        across = [square[1 - axis].lengths.mean() for square in frontier.squares.values()]
-        costs = [frontier.costs[blob] * length for blob, length in zip(frontier.squares, across, strict=True)]
-        groups.append(group_places(np.stack(along, axis=1), np.array(costs), most))
-    return groups
-
-
-def _widened(
-    squares: Mapping[str, Square], groups: Sequence[NDArray[np.int64]], shapes: Mapping[str, Shape]
-) -> dict[str, Square]:
-    """Squares made as large as the largest of their group."""
-    widened = {}
-    for blob, square in squares.items():
-        rows, columns = (
-            span.widened(group, size) for span, group, size in zip(square, groups, shapes[blob][1:], strict=True)
-        )
-        widened[blob] = rows, columns
-    return widened
 
 
 def _rest_batch(

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: What the activations of one batch may take, as far as a batch size is chosen from memory.
 _ACTIVATION_BYTES = {"cpu": 1 << 29, "cuda": 1 << 33}
-_LARGEST_BATCH = {"cpu": 20, "cuda": 512}
+_LARGEST_BATCH = {"cpu": 20, "cuda": 400}
 
 #: Samples that are drawn and evaluated between two reports of progress, about.
 _SAMPLES_AT_ONCE = 400
@@ -131,6 +131,11 @@ def checked_targets(network: Network, targets: Sequence[Target], batch_size: int
         raise ConfigurationError("targets: expected at least one, found none")
     if batch_size is not None and batch_size < 1:
         raise ConfigurationError(f"batch size: expected at least 1, found {batch_size}")
+    if batch_size is not None and batch_size > network.largest_batch:
+        raise ConfigurationError(
+            f"batch size: expected at most {network.largest_batch}, which CUDA's average pools take of {network.name}, "
+            f"found {batch_size}"
+        )
     resolved = tuple(Target(network.resolve(target.blob), target.index) for target in targets)
     for target in resolved:
         target.check(network.blobs)

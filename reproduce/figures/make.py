@@ -87,14 +87,23 @@ def explain_photo(
     build = partial(photo_subjects, photo, network, card, targets, samplers_of(panels))
     (subject,) = build(request)
     stem = request.choices.out / "explain" / subject.stem
-    coarser = [subject.with_stride(step) for step in subject.grid.coarser()] if preview and subject.missing() else []
-    _prepare([subject], "reproduce explain ... --profile paper", coarser)
-    for stage in (*coarser, subject):
-        compute_on_gpus(build, request.with_stride(stage.settings.stride))
-        explanation = stage.explain()
+    stride = subject.settings.stride
+    steps = subject.grid.coarser() if preview and subject.missing() else []
+    seconds = _prepare(
+        [subject], "reproduce explain ... --profile paper", [subject.with_stride(step) for step in steps]
+    )
+    if steps:
+        first = seconds * subject.with_stride(steps[0]).evaluations() / subject.evaluations()
+        logger.info("%d previews before the exact map, the first in about %s.", len(steps), duration(first))
+    elif preview and subject.missing():
+        logger.info("No preview: with every second window of this stride, pixels would be left out.")
+    for step in (*steps, stride):
+        subject = subject.with_stride(step)
+        compute_on_gpus(build, request.with_stride(step))
+        explanation = subject.explain()
         paths = save(explain.draw(explanation, panels, request.palette), [explanation], stem)
-        if stage is not subject:
-            logger.info("Preview from %d of %d windows: %s", len(stage.grid), len(subject.grid), paths[0])
+        if step != stride:
+            logger.info("Preview, windows at every %d pixels: %s", step, paths[0])
     return paths
 
 
@@ -144,8 +153,14 @@ def _read(name: str) -> Photo:
     return photo
 
 
-def _prepare(subjects: Sequence[Subject], full_command: str, coarser: Sequence[Subject] = ()) -> None:
-    """Check all that can be checked, and say how long it will take, and how the paper's profile is had."""
+def _prepare(subjects: Sequence[Subject], full_command: str, coarser: Sequence[Subject] = ()) -> float:
+    """Check all that can be checked, and say how long it will take, and how the paper's profile is had.
+
+    Returns
+    -------
+    float
+        Seconds, about, to compute what is missing.
+    """
     for subject in subjects:
         subject.check()
     room = sum(subject.bytes_to_write() for subject in (*subjects, *coarser)) + len(subjects) * _PICTURE_BYTES
@@ -156,6 +171,7 @@ def _prepare(subjects: Sequence[Subject], full_command: str, coarser: Sequence[S
     profile = subjects[0].settings.profile
     if profile != "paper":
         logger.info("Profile %s. The paper's takes about %s here: %s", profile, duration(times.other), full_command)
+    return times.missing
 
 
 def _explain(subjects: Sequence[Subject]) -> list[Explanation]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from predict_diff.algorithm import Evaluator, marginalise
 from predict_diff.evidence import IMAGENET_TRAINING_INSTANCES, expectation, weight_of_evidence
+from predict_diff.network.choosing import EvaluatorName, choose_evaluator
 from predict_diff.network.graphs import blob_shapes
-from predict_diff.network.incremental import EvaluatorName, IncrementalEvaluator, choose_evaluator
+from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.inference import constants
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.multiply_adds import multiply_adds
@@ -43,7 +44,7 @@ _WORK = {"cpu": (6e11, 1.6e11), "cuda": (6e13, 3e13)}
 _SIDES = {"cpu": (4, 8), "cuda": (8, 40)}
 #: How costs grow is seen with less work, and fewer rounds; but small S need many windows to fill batches.
 _GROWTH_WORK, _GROWTH_SIDES = 0.25, (4, 16)
-_ROUNDS, _GROWTH_ROUNDS = 5, 3
+_ROUNDS, _GROWTH_ROUNDS = 7, 3
 #: Samples of each window for which both evaluators are compared.
 _COMPARED = 2
 

@@ -180,7 +180,8 @@ def test_a_preview_is_refined_to_the_exact_map_and_reuses_its_windows(
     monkeypatch.setattr(IncrementalEvaluator, "evaluate", remembered)
     outcome = explain("--stride", "2", "--preview", "--evaluator", "incremental")
     assert outcome.code == 0, outcome.err
-    assert "Preview from 64 of 196 windows" in outcome.err
+    assert "1 previews before" in outcome.err
+    assert "Preview, windows at every 4 pixels: results/explain/cat-tiny.png" in outcome.err
     assert len(outcome.files) == 3
     assert len(seen) == len(set(seen)) * 2 == 2 * 196  # for each of two samplers
     found = {path.stem.split("-")[-2]: RelevanceMap.load(path) for path in Path("results/maps").glob("*.h5")}

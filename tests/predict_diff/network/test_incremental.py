@@ -24,9 +24,10 @@ from onnx import TensorProto, helper, numpy_helper
 from predict_diff.caffe.converter import convert
 from predict_diff.errors import ConfigurationError, NetworkError
 from predict_diff.network import incremental
+from predict_diff.network.choosing import choose_evaluator
 from predict_diff.network.frontier import Frontier, find_frontier
 from predict_diff.network.graphs import Shape, blob_shapes
-from predict_diff.network.incremental import IncrementalEvaluator, choose_evaluator
+from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.locality import changed_squares, local_steps
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
@@ -601,3 +602,31 @@ def test_rare_forms_of_operators(kind: str, model: onnx.ModelProto, deep: None) 
     windows = corners_and_edges((2, 8, 9), 3)
     x, patches = photo_and_patches((2, 8, 9), 3, len(windows), 2)
     expect_right(IncrementalEvaluator(network, [Target("y", (1,)), Target("y", (0, 2, 2))], 3), x, windows, patches)
+
+
+@pytest.mark.parametrize("batch_size", [None, 3, 8, 50])
+def test_batches_that_are_filled_up_give_the_same(monkeypatch: pytest.MonkeyPatch, batch_size: int | None) -> None:
+    # As on CUDA, where every batch has the shape of a full one.
+    def full(evaluator: IncrementalEvaluator, job: object) -> int:
+        samples = job.size // len(job.windows)  # type: ignore[attr-defined]
+        return evaluator._tile_batch // samples * samples
+
+    network = Network(local_network(3), provider="cpu", threads=1)
+    blob = next(reversed(network.blobs))
+    targets = [Target(blob, (0,))]
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal(network.input_shape).astype(np.float32)
+    windows = np.argwhere(np.ones(np.array(network.input_shape[1:]) - 1))
+    patches = generator.standard_normal((len(windows), 3, network.input_shape[0], 2, 2)).astype(np.float32)
+    expected = IncrementalEvaluator(network, targets, 2, batch_size).evaluate(x, windows, patches)
+    monkeypatch.setattr(IncrementalEvaluator, "_rows", full)
+    found = IncrementalEvaluator(network, targets, 2, batch_size).evaluate(x, windows, patches)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+def test_windows_for_another_k_are_refused() -> None:
+    network = Network(local_network(3), provider="cpu", threads=1)
+    evaluator = IncrementalEvaluator(network, [Target(next(reversed(network.blobs)), (0,))], 3)
+    beyond = np.array([[network.input_shape[1] - 2, 0]])
+    with pytest.raises(ConfigurationError, match="k: expected windows of 3 pixels"):
+        list(evaluator.batches(beyond, 1))

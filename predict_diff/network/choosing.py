@@ -1,0 +1,65 @@
+"""Which way perturbed photos are evaluated: incrementally where that is faster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+from ..errors import NetworkError
+from ..targets import Target
+from .incremental import IncrementalEvaluator
+from .minibatch import MiniBatchEvaluator
+from .network import Network
+
+logger = logging.getLogger(__name__)
+
+EvaluatorName = Literal["auto", "incremental", "minibatch"]
+
+#: A smaller gain is not worth a second way of computing.
+_WORTHWHILE = 1.1
+
+#: Of which networks and k it has been said that they are evaluated whole.
+_said: set[tuple[str, int]] = set()
+
+
+def choose_evaluator(
+    network: Network,
+    targets: Sequence[Target],
+    k: int,
+    batch_size: int | None = None,
+    kind: EvaluatorName = "auto",
+) -> IncrementalEvaluator | MiniBatchEvaluator:
+    """The incremental evaluator where it is faster; where too little can be evaluated on squares, the other, saying so.
+
+    Parameters
+    ----------
+    network, targets, k, batch_size
+        As for `IncrementalEvaluator`.
+    kind : {"auto", "incremental", "minibatch"}
+        A name takes that evaluator in any case.
+    """
+    if kind == "minibatch":
+        return MiniBatchEvaluator(network, targets, batch_size)
+    if kind == "incremental":
+        return IncrementalEvaluator(network, targets, k, batch_size)
+    reason = "it takes no images"
+    if len(network.input_shape) == 3:
+        try:
+            incremental = IncrementalEvaluator(network, targets, k, batch_size)
+        except NetworkError as error:
+            return _evaluate_whole(network, targets, k, batch_size, str(error))
+        # On a GPU it composes the photos where they are needed, whatever else is gained.
+        if incremental.frontier.gain >= _WORTHWHILE or network.provider == "cuda":
+            return incremental
+        reason = f"windows of {k} pixels change most of it"
+    return _evaluate_whole(network, targets, k, batch_size, reason)
+
+
+def _evaluate_whole(
+    network: Network, targets: Sequence[Target], k: int, batch_size: int | None, reason: str
+) -> MiniBatchEvaluator:
+    if (network.name, k) not in _said:
+        _said.add((network.name, k))
+        logger.info("%s: every layer is evaluated whole: %s.", network.name, reason)
+    return MiniBatchEvaluator(network, targets, batch_size)
