@@ -26,6 +26,8 @@ _GROUPS = {"cpu": 8, "cuda": 1}
 _TILE_BATCH = {"cpu": 20, "cuda": 400}
 #: Photos that go through the rest of the network at once: the more, the more its weights weigh beside them.
 _REST_BATCH = {"cpu": (5, 80), "cuda": (400, 400)}
+#: Tile batches whose results wait for the rest of the network, at most, beyond what fills one of its batches.
+_WAITING = 4
 
 
 class IncrementalEvaluator:
@@ -87,6 +89,11 @@ class IncrementalEvaluator:
         self.batch_size = batch_size or _rest_batch(rest, blobs, shapes, network, self._tile_batch)
         #: Whole blobs wait in buffers of so many rows until there are enough of them.
         self._room = self.batch_size * -(-self._tile_batch // self.batch_size)
+        if network.provider == "cpu":
+            # The more wait, the fewer are filled up. On CUDA, batches are full anyway.
+            numbers = sum(prod(shapes[blob]) for blob in blobs)
+            waiting = photos_that_fit(network.provider, numbers, _WAITING * self._tile_batch)
+            self._room = max(self._room, waiting // self.batch_size * self.batch_size)
         self._buffers = {
             blob: Buffer((self._room, *shapes[blob][1:], shapes[blob][0]), network.provider, network.device)
             for blob in blobs
@@ -127,7 +134,7 @@ class IncrementalEvaluator:
             Numbers of windows; each window is in one batch.
         """
         order = np.concatenate([np.empty(0, np.int64), *self._by_shape(windows)])
-        for part in in_parts(len(order), samples, self._room):
+        for part in in_parts(len(order), samples, self.batch_size):
             yield order[part]
 
     def evaluate(
