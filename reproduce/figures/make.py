@@ -94,7 +94,7 @@ def explain_photo(
     )
     if steps:
         first = seconds * subject.with_stride(steps[0]).evaluations() / subject.evaluations()
-        logger.info("%d previews before the exact map, the first in about %s.", len(steps), duration(first))
+        logger.info("Previews before the exact map: %d, the first in about %s.", len(steps), duration(first))
     elif preview and subject.missing():
         logger.info("No preview: with every second window of this stride, pixels would be left out.")
     for step in (*steps, stride):

@@ -180,7 +180,7 @@ def test_a_preview_is_refined_to_the_exact_map_and_reuses_its_windows(
     monkeypatch.setattr(IncrementalEvaluator, "evaluate", remembered)
     outcome = explain("--stride", "2", "--preview", "--evaluator", "incremental")
     assert outcome.code == 0, outcome.err
-    assert "1 previews before" in outcome.err
+    assert "Previews before the exact map: 1" in outcome.err
     assert "Preview, windows at every 4 pixels: results/explain/cat-tiny.png" in outcome.err
     assert len(outcome.files) == 3
     assert len(seen) == len(set(seen)) * 2 == 2 * 196  # for each of two samplers
