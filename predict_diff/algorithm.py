@@ -35,13 +35,55 @@ class Evaluator(Protocol):
     targets: tuple[Target, ...]
     batch_size: int
 
-    def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The targets of the photo itself.
 
-    def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]: ...
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W), float32
+
+        Returns
+        -------
+        ndarray, shape (U,), float64
+        """
+        ...
+
+    def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
+        """Which windows to sample and evaluate together.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (n, 2), int64
+            Upper left pixels.
+        samples : int
+            S, for each window.
+
+        Yields
+        ------
+        ndarray, int64
+            Numbers of windows; each window is in one batch.
+        """
+        ...
 
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
-    ) -> NDArray[np.float32]: ...
+    ) -> NDArray[np.float32]:
+        """The targets of photos in which one window has been replaced by one sample.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W), float32
+            The photo.
+        windows : ndarray, shape (n, 2), int64
+            Upper left pixels.
+        patches : ndarray, shape (n, S, C, k, k), float32
+            What goes into each window.
+
+        Returns
+        -------
+        ndarray, shape (n, S, U), float32
+        """
+        ...
 
 
 def prediction_difference(

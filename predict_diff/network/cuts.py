@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .locality import Square
-from .spans import Span
 
 Positions = NDArray[np.int64]
 
@@ -71,7 +70,7 @@ class Cut:
         ndarray, shape (windows * h * w,), int64
         """
         (top, left), (_, width) = self._margins, self._padded_sizes
-        row, column = _steps(self.region[0], rows) + top, _steps(self.region[1], columns) + left
+        row, column = self.region[0].positions(rows) + top, self.region[1].positions(columns) + left
         return (row[:, :, None] * width + column[:, None, :]).ravel()
 
     def pasted(self, rows: Positions, columns: Positions, samples: int) -> tuple[Positions, Positions]:
@@ -92,7 +91,7 @@ class Cut:
         """
         inside, source = [], []
         for square, region, places in zip(self.square, self.region, (rows, columns), strict=True):
-            steps = _steps(region, places) - square.starts[places][:, None]
+            steps = region.positions(places) - square.starts[places][:, None]
             inside.append((steps >= 0) & (steps < square.lengths[places[0]]))
             source.append(steps)
         height, width = (span.lengths[place] for span, place in zip(self.square, (rows[0], columns[0]), strict=True))
@@ -114,8 +113,3 @@ class Cut:
             for margin, size, span in zip(self._margins, self.shape[1:], self.region, strict=True)
         )
         return height, width
-
-
-def _steps(span: Span, places: Positions) -> Positions:
-    """(windows, length): every position of the spans of some places, which are equally long."""
-    return span.starts[places][:, None] + np.arange(span.lengths[places[0]])

@@ -10,7 +10,7 @@ import onnx
 
 from .graphs import Shape, reads
 from .inference import constants
-from .locality import Square, Step, changed_squares, local_steps
+from .locality import Square, Step, changed_squares, local_steps, same
 from .multiply_adds import multiply_adds
 
 #: What each number that an operator puts out costs beside its multiply-adds, in multiply-adds: about what they take
@@ -128,7 +128,7 @@ def _pasted(
     for step in steps:
         region = step.read(squares[step.outputs[0]])
         for blob in step.blobs:
-            if not all(one.same(other) for one, other in zip(region, squares[blob], strict=True)):
+            if not same(region, squares[blob]):
                 numbers += shapes[blob][0] * float(region[0].lengths.mean() * region[1].lengths.mean())
     return numbers + sum(prod(shapes[blob]) for blob in frontier_blobs(model, steps, image))
 

@@ -72,10 +72,10 @@ def widened(
     squares: Mapping[str, Square], groups: Sequence[NDArray[np.int64]], shapes: Mapping[str, Shape]
 ) -> dict[str, Square]:
     """Squares made as large as the largest of their group."""
-    widened = {}
+    larger = {}
     for blob, square in squares.items():
         rows, columns = (
             span.widened(group, size) for span, group, size in zip(square, groups, shapes[blob][1:], strict=True)
         )
-        widened[blob] = rows, columns
-    return widened
+        larger[blob] = rows, columns
+    return larger

@@ -106,33 +106,11 @@ class IncrementalEvaluator:
         self._known: NDArray[np.float64] | None = None
 
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The targets of the photo itself.
-
-        Parameters
-        ----------
-        x : ndarray, shape (C, H, W), float32
-
-        Returns
-        -------
-        ndarray, shape (U,), float64
-        """
+        """See `algorithm.Evaluator.values`."""
         return self._remember(x).copy()
 
     def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
-        """Which windows to sample and evaluate together: those whose squares have the same shape.
-
-        Parameters
-        ----------
-        windows : ndarray, shape (n, 2), int64
-            Upper left pixels.
-        samples : int
-            S, for each window.
-
-        Yields
-        ------
-        ndarray, int64
-            Numbers of windows; each window is in one batch.
-        """
+        """See `algorithm.Evaluator.batches`: those windows together whose squares have the same shape."""
         order = np.concatenate([np.empty(0, np.int64), *self._by_shape(windows)])
         for part in in_parts(len(order), samples, self.batch_size):
             yield order[part]
@@ -140,21 +118,7 @@ class IncrementalEvaluator:
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The targets of photos in which one window has been replaced by one sample.
-
-        Parameters
-        ----------
-        x : ndarray, shape (C, H, W), float32
-            The photo.
-        windows : ndarray, shape (n, 2), int64
-            Upper left pixels.
-        patches : ndarray, shape (n, S, C, k, k), float32
-            What goes into each window.
-
-        Returns
-        -------
-        ndarray, shape (n, S, U), float32
-        """
+        """See `algorithm.Evaluator.evaluate`."""
         count, samples, *sizes = patches.shape
         if sizes[1:] != [self.k, self.k]:
             raise ConfigurationError(

@@ -41,6 +41,11 @@ _ABOUT_BORDERS = {"auto_pad", "ceil_mode", "pads"}
 Square = tuple[Span, Span]
 
 
+def same(one: Square, other: Square) -> bool:
+    """Whether two squares have the same rows and columns, for every place of the window."""
+    return one[0].same(other[0]) and one[1].same(other[1])
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One operator that can be evaluated on a square.

@@ -57,54 +57,18 @@ class MiniBatchEvaluator:
         self._session = network.extended(with_targets(network.load(), self.targets, network.blobs))
 
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The targets of the photo itself.
-
-        Parameters
-        ----------
-        x : ndarray, shape (C, H, W), float32
-
-        Returns
-        -------
-        ndarray, shape (U,), float64
-        """
+        """See `algorithm.Evaluator.values`."""
         return np.asarray(self.run_batch(np.broadcast_to(x, (self.batch_size, *x.shape)))[0], np.float64)
 
     def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
-        """Which windows to sample and evaluate together: as they come, so that their samples fill batches.
-
-        Parameters
-        ----------
-        windows : ndarray, shape (n, 2), int64
-            Upper left pixels.
-        samples : int
-            S, for each window.
-
-        Yields
-        ------
-        ndarray, int64
-            Numbers of windows; each window is in one batch.
-        """
+        """See `algorithm.Evaluator.batches`: windows as they come, so that their samples fill batches."""
         for part in in_parts(len(windows), samples, self.batch_size):
             yield np.arange(part.start, part.stop)
 
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The targets of photos in which one window has been replaced by one sample.
-
-        Parameters
-        ----------
-        x : ndarray, shape (C, H, W), float32
-            The photo.
-        windows : ndarray, shape (n, 2), int64
-            Upper left pixels.
-        patches : ndarray, shape (n, S, C, k, k), float32
-            What goes into each window.
-
-        Returns
-        -------
-        ndarray, shape (n, S, U), float32
-        """
+        """See `algorithm.Evaluator.evaluate`."""
         count, samples, _, k, _ = patches.shape
         flat = patches.reshape(count * samples, *patches.shape[2:])
         values = np.empty((count * samples, len(self.targets)), np.float32)

@@ -28,6 +28,10 @@ class Span:
     def lengths(self) -> NDArray[np.int64]:
         return self.stops - self.starts
 
+    def positions(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(some, length): every position of the spans of some places, which are equally long."""
+        return self.starts[places][:, None] + np.arange(self.lengths[places[0]])
+
     def same(self, other: Span) -> bool:
         """Whether both have the same positions, for every place of the window."""
         return np.array_equal(self.starts, other.starts) and np.array_equal(self.stops, other.stops)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from .cuts import Cut, Positions
 from .graphs import Shape, prune
 from .inference import constants
-from .locality import Square, Step
+from .locality import Square, Step, same
 from .spans import whole
 
 #: Start of the names of what the graph has beside the network's own values: one that these do not have.
@@ -45,7 +45,7 @@ class Shares:
         """(windows * S, 1, h, w): the factors for some places of the window, whose squares are equally large."""
         along = []
         for span, places, factors in zip(self.square, (rows, columns), self.factors, strict=True):
-            along.append(factors[span.starts[places][:, None] + np.arange(span.lengths[places[0]])])
+            along.append(factors[span.positions(places)])
         products = along[0][:, None, :, None] * along[1][:, None, None, :]
         return np.repeat(products.astype(np.float32), samples, axis=0)
 
@@ -203,7 +203,7 @@ class _Builder:
 
     def _region(self, blob: str, region: Square, padding: float) -> str:
         """A region of a blob; returns its name."""
-        if all(one.same(other) for one, other in zip(self._squares[blob], region, strict=True)):
+        if same(self._squares[blob], region):
             return blob
         last = self._cut(blob, region, padding)
         name = f"{last}/channels_first"
@@ -218,8 +218,7 @@ class _Builder:
         own changes of layout.
         """
         for cut in self.cuts:
-            same = all(one.same(other) for one, other in zip(cut.region, region, strict=True))
-            if cut.blob == blob and cut.padding == padding and same:
+            if cut.blob == blob and cut.padding == padding and same(cut.region, region):
                 return cut.name
         channels, height, width = self._shapes[blob]
         name = f"{_PREFIX}/{len(self.cuts)}"
