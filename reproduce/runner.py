@@ -20,7 +20,7 @@ from predict_diff.errors import ResultError
 from predict_diff.network.choosing import EvaluatorName, choose_evaluator
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
-from predict_diff.network.precision import precision_error
+from predict_diff.precision import precision_error
 from predict_diff.result import RelevanceMap
 from predict_diff.samplers import GaussianSampler, GaussianStatistics, MarginalSampler, Sampler, pool_limits
 from predict_diff.sensitivity import sensitivity_map

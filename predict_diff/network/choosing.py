@@ -9,7 +9,7 @@ from typing import Literal
 from ..errors import NetworkError
 from ..targets import Target
 from .incremental import IncrementalEvaluator
-from .minibatch import MiniBatchEvaluator
+from .minibatch import MiniBatchEvaluator, checked_targets
 from .network import Network
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def choose_evaluator(
     kind : {"auto", "incremental", "minibatch"}
         A name takes that evaluator in any case.
     """
+    checked_targets(network, targets, batch_size)  # what is wrong with them is no reason to evaluate otherwise
     if kind == "minibatch":
         return MiniBatchEvaluator(network, targets, batch_size)
     if kind == "incremental":

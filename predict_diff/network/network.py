@@ -20,7 +20,7 @@ from ..errors import NetworkError, closest
 from .cuda import largest_batch
 from .gradient import gradient_model
 from .graphs import Shape, blob_shapes, producers, prune
-from .precision import half_precision
+from .half_precision import half_precision
 from .runtime import (
     Precision,
     Provider,
@@ -46,7 +46,7 @@ class Network:
         Threads within an operator on the CPU; all cores by default.
     precision : {"full", "tf32", "fp16"}
         "full" is faithful. "tf32" lets CUDA round the operands of convolutions and inner products to 10 bits of
-        mantissa; "fp16" is what `precision.half_precision` does. What they cost: `precision.precision_error`.
+        mantissa; "fp16" is what `half_precision` does. What they cost: `predict_diff.precision`.
     device : int, default 0
         Number of the GPU.
 

@@ -20,11 +20,12 @@ from random_networks import random_network
 from predict_diff.algorithm import measures_of, prediction_difference
 from predict_diff.errors import NetworkError
 from predict_diff.network.graphs import blob_shapes
+from predict_diff.network.half_precision import half_precision
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.inference import infer_types
 from predict_diff.network.minibatch import MiniBatchEvaluator, with_targets
 from predict_diff.network.network import Network
-from predict_diff.network.precision import PrecisionError, half_precision, precision_error
+from predict_diff.precision import PrecisionError, precision_error
 from predict_diff.samplers import MarginalSampler
 from predict_diff.targets import Target
 

@@ -21,8 +21,8 @@ from predict_diff.network.cuda import cuda_options, largest_batch, with_cuda_ker
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
-from predict_diff.network.precision import precision_error
 from predict_diff.network.runtime import BoundSession, Buffer, cuda_problem, make_session, run_session
+from predict_diff.precision import precision_error
 from predict_diff.targets import Target
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"

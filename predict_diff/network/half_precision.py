@@ -1,23 +1,13 @@
-"""Networks in half precision, and what a lower precision costs in bits."""
+"""Networks in half precision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from ..errors import NetworkError
-from ..evidence import IMAGENET_TRAINING_INSTANCES, activation_difference, expectation, weight_of_evidence
-from ..targets import Measure
 from .inference import infer_types
-
-if TYPE_CHECKING:
-    from ..algorithm import Evaluator
 
 #: Computed in float32 wherever they stand. A probability near 1 needs it: half precision has nothing between 0.9995
 #: and 1, where the log odds, which weight of evidence compares, go from 11 to infinity. LRN sums squares, which pass
@@ -172,105 +162,3 @@ def _halved(tensor: TensorProto, where: str) -> TensorProto:
 
 def _has_graph(node: onnx.NodeProto) -> bool:
     return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute)
-
-
-@dataclass(frozen=True)
-class PrecisionError:
-    """By how much the results of one evaluator differ from those of a more precise one, at most.
-
-    Attributes
-    ----------
-    probability : float, or None
-        Over the predictions for the photo and for every sample; None if no target is a probability.
-    bits : float, or None
-        Weight of evidence of a window, in bits; None likewise.
-    activation : float, or None
-        Activation difference of a window, in the units' own units; None if all targets are probabilities.
-    windows, samples : int
-        How many windows were compared, and S.
-    """
-
-    probability: float | None
-    bits: float | None
-    activation: float | None
-    windows: int
-    samples: int
-
-    def __str__(self) -> str:
-        named = ((self.probability, "in probability"), (self.bits, "bits"), (self.activation, "in activation"))
-        apart = " and ".join(f"{value:.2g} {unit}" for value, unit in named if value is not None)
-        return f"at most {apart} from full precision, over {self.windows} windows of {self.samples} samples"
-
-    def describe(self) -> dict[str, Any]:
-        """What a result should say of the precision, JSON-able."""
-        return asdict(self)
-
-
-def precision_error(
-    reference: Evaluator,
-    evaluator: Evaluator,
-    measures: Sequence[Measure],
-    x: NDArray[np.float32],
-    windows: NDArray[np.int64],
-    patches: NDArray[np.float32],
-    instances: int = IMAGENET_TRAINING_INSTANCES,
-) -> PrecisionError:
-    """Compare two evaluators of the same targets, for the same samples in the same windows.
-
-    Parameters
-    ----------
-    reference, evaluator : Evaluator
-        The first in full precision.
-    measures : sequence of {"WE", "AD"}
-        How a change of each target is measured; see `algorithm.measures_of`.
-    x : ndarray, shape (C, H, W), float32
-        The photo.
-    windows : ndarray, shape (n, 2), int64
-        Upper left pixels.
-    patches : ndarray, shape (n, S, C, k, k), float32
-        What goes into each window.
-    instances : int
-        N of the Laplace correction.
-
-    Raises
-    ------
-    NetworkError
-        If one of them gives NaN or infinity.
-    """
-    both = [_evaluated(one, x, windows, patches) for one in (reference, evaluator)]
-    blobs = reference.network.blobs
-    predictions, evidence, activation = [], [], []
-    for u, (target, measure) in enumerate(zip(reference.targets, measures, strict=True)):
-        known, expected = ([one[part][u] for one in both] for part in (0, 2))
-        if measure == "AD":
-            activation.append(_apart(*map(activation_difference, known, expected)))
-            continue
-        classes = blobs[target.blob][0]
-        pairs = zip(known, expected, strict=True)
-        evidence.append(_apart(*(weight_of_evidence(*pair, instances, classes) for pair in pairs)))
-        predictions += [_apart(*known), _apart(*(one[1][..., u] for one in both))]
-    return PrecisionError(
-        max(predictions, default=None),
-        max(evidence, default=None),
-        max(activation, default=None),
-        windows=patches.shape[0],
-        samples=patches.shape[1],
-    )
-
-
-def _evaluated(
-    evaluator: Evaluator, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float64]]:
-    """Targets of the photo, (U,), those of every sample, (n, S, U), and their means over samples, (U, n)."""
-    known, predictions = evaluator.values(x), evaluator.evaluate(x, windows, patches)
-    if not (np.isfinite(known).all() and np.isfinite(predictions).all()):
-        network = evaluator.network
-        raise NetworkError(
-            f"{network.name}: precision {network.precision}: expected finite predictions, found NaN or infinity; use "
-            f"precision full or tf32"
-        )
-    return known, predictions, expectation(predictions)[0]
-
-
-def _apart(one: NDArray[Any], other: NDArray[Any]) -> float:
-    return float(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max(initial=0.0))
