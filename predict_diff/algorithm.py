@@ -271,6 +271,9 @@ def _relevance(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Relevance of each window for each target, and its standard error; shapes (U, n)."""
     relevance, error = np.empty_like(expected), np.empty_like(expected)
+    differences = [u for u, measure in enumerate(measures) if measure == "AD"]
+    relevance[differences] = activation_difference(known[differences, None], expected[differences])
+    error[differences] = expected_error[differences]
     for u, (target, measure) in enumerate(zip(targets, measures, strict=True)):
         if measure == "WE":
             if not 0 <= known[u] <= 1 or expected[u].min() < 0 or expected[u].max() > 1:
@@ -281,9 +284,6 @@ def _relevance(
             classes = network.blobs[target.blob][0]
             relevance[u] = weight_of_evidence(known[u], expected[u], instances, classes)
             error[u] = weight_of_evidence_error(expected[u], expected_error[u], instances, classes)
-        else:
-            relevance[u] = activation_difference(known[u], expected[u])
-            error[u] = expected_error[u]
     return relevance, error
 
 

@@ -45,6 +45,12 @@ def show_relevance(
     return _bare(ax)
 
 
+def show_mask(ax: Axes, mask: NDArray[np.bool_]) -> Axes:
+    """A boolean mask (H, W): white where it is true."""
+    ax.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return _bare(ax)
+
+
 def show_overlay(
     ax: Axes,
     photo: NDArray[np.floating],
@@ -69,8 +75,8 @@ def show_colour_bar(
     below = ax.inset_axes((0, -0.08, 1, 0.05))
     bar = ax.figure.colorbar(ScalarMappable(norm, PALETTES[palette]), cax=below, orientation="horizontal")
     bar.set_ticks([float(norm.vmin or 0), 0, float(norm.vmax or 0)])
-    bar.set_ticklabels([f"−{_number(norm.vmax)}", "0", f"+{_number(norm.vmax)} {unit}"])
-    bar.ax.tick_params(labelsize=6, length=2, pad=1)
+    bar.set_ticklabels([f"−{_number(norm.vmax)}", "0", f"+{_number(norm.vmax)} {unit}".rstrip()])
+    bar.ax.tick_params(labelsize=5.5, length=1.5, width=0.4, pad=0.8)
     bar.outline.set_linewidth(0.4)
     first, _, last = bar.ax.get_xticklabels()
     first.set_horizontalalignment("left")

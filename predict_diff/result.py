@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,9 @@ from .windows import WindowGrid
 
 #: What the file says it is, with the version of its layout.
 KIND = "prediction-difference relevance map 1"
+
+#: Maps of many targets are left out of the file if they take more bytes: they follow from what windows count.
+_LARGEST_MAPS = 1 << 26
 
 Array = NDArray[np.float64]
 
@@ -68,21 +72,29 @@ class RelevanceMap:
     @cached_property
     def maps(self) -> NDArray[np.floating]:
         """(U, H, W): the mean relevance of the windows that contain each pixel, Algorithm 1's last line."""
+        return self.maps_of(slice(None))
+
+    def maps_of(self, targets: slice | Sequence[int]) -> NDArray[np.floating]:
+        """The maps of some of the targets, by number; (U', H, W). For the maps of a blob, all would fill the memory."""
         weights = self.counts.astype(np.float64)
-        averages = self.grid.average(self.relevance * weights) / self.grid.average(weights)
+        averages = self.grid.average(self.relevance[targets] * weights) / self.grid.average(weights)
         return averages.astype(self.map_dtype)
 
     @cached_property
     def map_errors(self) -> Array:
         """(U, H, W): standard errors of `maps`."""
+        return self.map_errors_of(slice(None))
+
+    def map_errors_of(self, targets: slice | Sequence[int]) -> Array:
+        """Standard errors of `maps_of`."""
         weights = self.counts.astype(np.float64)
-        return self.grid.average_standard_error(self.standard_error * weights) / self.grid.average(weights)
+        return self.grid.average_standard_error(self.standard_error[targets] * weights) / self.grid.average(weights)
 
     def save(self, path: str | Path) -> Path:
         """Write the HDF5 file, under a temporary name first. ResultError if it cannot be written.
 
-        Beside the attributes above it holds ``maps``, ``map_errors`` and ``positions``, for readers that know
-        nothing of this class.
+        Beside the attributes above it holds ``positions`` and, unless they are very many, ``maps`` and
+        ``map_errors``, for readers that know nothing of this class.
         """
         path = Path(path)
         write_sealed(path, KIND, self._fill, ResultError)
@@ -94,7 +106,8 @@ class RelevanceMap:
         stored.attrs["measures"] = list(self.measures)
         stored.attrs["map_dtype"] = self.map_dtype
         stored.attrs["grid"] = [self.grid.height, self.grid.width, self.grid.k, self.grid.stride]
-        for name in ("known", "expected", "relevance", "standard_error", "counts", "maps", "map_errors"):
+        derived = ("maps", "map_errors") if stores_maps(self.grid, len(self.targets)) else ()
+        for name in ("known", "expected", "relevance", "standard_error", "counts", *derived):
             stored.create_dataset(name, data=getattr(self, name), compression="gzip", shuffle=True)
         stored.create_dataset("positions", data=self.grid.positions)
 
@@ -118,7 +131,7 @@ class RelevanceMap:
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, ConfigurationError) as error:
             raise ResultError(
                 f"{path}: expected a relevance map (HDF5), but it cannot be read ({' '.join(str(error).split())}); "
-                f"delete the file to have it computed again"
+                f"delete the file, or say --force, to have it computed again"
             ) from error
 
     @classmethod
@@ -150,6 +163,11 @@ class RelevanceMap:
             map_dtype=cast('Literal["float64", "float16"]', map_dtype),
             provenance=json.loads(stored.attrs["provenance"]),
         )
+
+
+def stores_maps(grid: WindowGrid, targets: int) -> bool:
+    """Whether the maps of so many targets are few enough to be in the file."""
+    return targets * grid.height * grid.width * 8 <= _LARGEST_MAPS
 
 
 def versions() -> dict[str, str]:

@@ -48,10 +48,51 @@ class Classifier:
         """The class with the highest probability, as a target of the output blob."""
         return self.class_target(self.best(x, 1)[0][0])
 
-    def class_target(self, index: int) -> Target:
-        """The probability of a class; exported networks may keep axes of size 1 behind it."""
-        blob = self.card.blobs.output
+    def class_target(self, index: int, blob: str | None = None) -> Target:
+        """The unit of a class, in the output blob or another; exported networks may keep axes of size 1 behind it."""
+        blob = self.network.resolve(blob or self.card.blobs.output)
         return Target(blob, (index, *[0] * (len(self.network.blobs[blob]) - 1)))
+
+    def best_targets(self, x: NDArray[np.float32], count: int) -> tuple[Target, ...]:
+        """The highest classes' units in the penultimate blob, and then those in the output blob.
+
+        Raises
+        ------
+        ConfigurationError
+            If the network has fewer classes.
+        """
+        if count > len(self.classes):
+            raise ConfigurationError(
+                f"classes: expected at most {len(self.classes)}, as many as {self.card.title} has, found {count}"
+            )
+        best = [index for index, _ in self.best(x, count)]
+        blobs = (self.card.blobs.penultimate, self.card.blobs.output)
+        return tuple(self.class_target(index, blob) for blob in blobs for index in best)
+
+    def spatial_blob(self, which: str) -> str:
+        """A blob of feature maps, by its name or by its role in the card: early, middle or last.
+
+        Raises
+        ------
+        ConfigurationError
+            If the blob has no feature maps.
+        NetworkError
+            If there is no such blob; the message has the closest names.
+        """
+        blob = self.network.resolve(self.card.blobs.convolutional.model_dump().get(which, which))
+        shape = self.network.blobs[blob]
+        if len(shape) != 3:
+            spatial = [name for name, other in self.network.blobs.items() if len(other) == 3]
+            raise ConfigurationError(
+                f"blob: expected one of {self.card.title}'s with feature maps, (maps, height, width), such as "
+                f"{', '.join(spatial[-3:])}, found '{blob}' with shape {shape}"
+            )
+        return blob
+
+    def feature_maps(self, which: str) -> tuple[Target, ...]:
+        """The mean of each feature map of a blob; errors are those of `spatial_blob`."""
+        blob = self.spatial_blob(which)
+        return tuple(Target(blob, (number,)) for number in range(self.network.blobs[blob][0]))
 
     def describe_target(self, target: Target) -> str:
         """A target in words: the class's name where it is one."""

@@ -166,6 +166,7 @@ def _method_options(function: F) -> F:
             show_default=True,
             help="Colours: the paper's, or safe for the colour-blind.",
         ),
+        click.option("--force", is_flag=True, help="Compute the maps in damaged files again."),
         _out("Folder for results; maps that are there already are not computed again."),
     ]
     for option in reversed(options):
@@ -173,18 +174,24 @@ def _method_options(function: F) -> F:
     return function
 
 
-def _figure(number: int, networks: list[str] | None, photos: list[str] | None, **options: Any) -> None:
+def _figure(name: str, networks: list[str] | None, photos: list[str] | None, **options: Any) -> None:
     from .figures.make import make_figure
     from .request import request
 
-    for path in make_figure(number, request(networks, photos, **options)):
+    for path in make_figure(name, request(networks, photos, **options)):
         click.echo(path)
 
 
 def _add_figures() -> None:
-    for path in sorted(Path(__file__).parent.glob("figures/figure*.yaml")):
-        number = int(path.stem.removeprefix("figure"))
-        command = _method_options(partial(_figure, number))
+    for path in sorted(Path(__file__).parent.glob("figures/*.yaml")):
+        command = _method_options(partial(_figure, path.stem))
+        command = click.option(
+            "--set",
+            "fields",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help=f"A field of {path.name} to set otherwise, its value in YAML, such as photos=[chelsea]. Can be repeated.",
+        )(command)
         command = click.option(
             "--photos",
             type=_PhotoNames(),
@@ -198,7 +205,13 @@ def _add_figures() -> None:
             help="Networks in models/, or ONNX files converted from them, separated by commas. Default: the paper's; "
             "as long as their weights are missing, the embedded ones.",
         )(command)
-        commands.command(f"figure{number}", help=f"Draw figure {number} of the paper.")(command)
+        commands.command(path.stem, help=f"Draw {_title(path)}", short_help=f"Draw {_title(path)}")(command)
+
+
+def _title(path: Path) -> str:
+    """What a figure is called: its YAML's title, as far as a help text needs it."""
+    line = next((line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("title:")), "title:")
+    return line.removeprefix("title:").strip().strip('"').rstrip(".") + "."
 
 
 @commands.command(short_help="Explain what a network sees in your own photo.")

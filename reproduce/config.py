@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -77,14 +77,12 @@ class Settings(Variant):
 
 
 class Figure(Strict):
-    """Fields that every figure's YAML has."""
+    """Fields that every figure's YAML has; a figure's module may add some."""
 
-    number: PositiveInt
     title: str
     networks: Annotated[list[str], Field(min_length=1)]
     photos: Annotated[list[str], Field(min_length=1)]
     seed: Seed = 0
-    panels: Annotated[list[Panel], Field(min_length=1)]
 
 
 @cache
@@ -127,11 +125,26 @@ def settings(variant: str, profile: str, seed: int = 0, **changes: Any) -> Setti
     return chosen
 
 
+def with_side(chosen: Settings, k: int) -> Settings:
+    """The same settings for windows of another side; smaller ones overlap alike.
+
+    Paper: figure 2 varies k and keeps the margin l - k.
+    """
+    stride = max(1, min(chosen.stride, chosen.stride * k // chosen.k))
+    return chosen.model_copy(update={"k": k, "l": chosen.l - chosen.k + k, "stride": stride})
+
+
 def in_profile(chosen: Settings, profile: str) -> Settings:
     """The same settings at the cost of another profile."""
     cost = _named("profile", profile, named_settings().profiles)
     samples = named_settings().variants[chosen.variant].samples if cost.samples is None else cost.samples
     return chosen.model_copy(update={"profile": profile, "stride": cost.stride, "samples": samples})
+
+
+def samplers_of(panels: Sequence[Panel]) -> tuple[SamplerName, ...]:
+    """The samplers that some panels need."""
+    names = {panel.removesuffix("_overlay") for panel in panels}
+    return tuple(name for name in get_args(SamplerName) if name in names)
 
 
 def check_threads(threads: int | None) -> None:

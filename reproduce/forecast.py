@@ -37,16 +37,16 @@ class Estimate:
 
 def estimate(subjects: Sequence[Subject], profile: str) -> Estimate:
     """Estimate from a short trial of each network, and say so if it will take a while."""
-    speed: dict[str, float] = {}
+    speed: dict[tuple[object, ...], float] = {}
     missing = elsewhere = 0.0
     for subject in subjects:
-        network = subject.classifier.network
-        if network.sha256 not in speed:
-            speed[network.sha256] = seconds_per_evaluation(subject)
+        kind = (subject.classifier.network.sha256, subject.settings.k, frozenset(t.blob for t in subject.targets))
+        if kind not in speed:
+            speed[kind] = seconds_per_evaluation(subject)
             subject.release()
         other = in_profile(subject.settings, profile)
-        missing += len(subject.missing()) * speed[network.sha256] * subject.evaluations()
-        elsewhere += len(subject.samplers) * speed[network.sha256] * subject.evaluations(other)
+        missing += len(subject.missing()) * speed[kind] * subject.evaluations()
+        elsewhere += len(subject.samplers) * speed[kind] * subject.evaluations(other)
     if missing > _LONG_SECONDS:
         logger.info(
             "About %s to compute on the %s.", duration(missing), subjects[0].classifier.network.provider.upper()

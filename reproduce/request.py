@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -30,6 +31,8 @@ class Request:
         Where there are several, each computes a part of the maps.
     changes : dict
         Single settings to change (k, l, samples, stride, faults).
+    fields : tuple of str
+        Fields of the figure's YAML to set otherwise, as NAME=VALUE.
     """
 
     choices: Choices
@@ -42,6 +45,7 @@ class Request:
     engine: Engine = field(default_factory=Engine)
     gpus: tuple[int, ...] = ()
     changes: dict[str, Any] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
 
     def settings(self, seed: int) -> Settings:
         """The settings that result; the seed is the figure's, unless the user chose one."""
@@ -78,6 +82,8 @@ def request(
     palette: Palette,
     out: Path,
     faults: list[str] | None,
+    force: bool = False,
+    fields: Sequence[str] = (),
     **changes: int | None,
 ) -> Request:
     """A request from the command line's options. ConfigurationError for impossible ones."""
@@ -95,7 +101,8 @@ def request(
         provider = "cuda"  # asked for by name: what cannot run there is an error
     device = numbers[0] if numbers else 0
     return Request(
-        choices=Choices(out, pool, batch_size, cast(EvaluatorName, evaluator)),
+        choices=Choices(out, pool, batch_size, cast(EvaluatorName, evaluator), force),
+        fields=tuple(fields),
         networks=networks,
         photos=photos,
         variant=variant,

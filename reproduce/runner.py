@@ -21,7 +21,7 @@ from predict_diff.network.choosing import EvaluatorName, choose_evaluator
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.precision import precision_error
-from predict_diff.result import RelevanceMap
+from predict_diff.result import RelevanceMap, stores_maps
 from predict_diff.samplers import GaussianSampler, GaussianStatistics, MarginalSampler, Sampler, pool_limits
 from predict_diff.sensitivity import sensitivity_map
 from predict_diff.targets import Target
@@ -29,6 +29,7 @@ from predict_diff.windows import WindowGrid, surround_positions
 
 from .classifier import Classifier
 from .config import SamplerName, Settings
+from .explanation import Explanation
 from .photos import Photo
 from .pools import Pool, pool
 from .progress import Progress, duration
@@ -37,33 +38,6 @@ logger = logging.getLogger(__name__)
 
 #: Changes whenever the same configuration would give other numbers, so that stored maps are not taken for new ones.
 NUMBERS_VERSION = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """All that a figure shows of one photo and one network.
-
-    Attributes
-    ----------
-    view : ndarray, shape (H, W, 3), float32
-        The photo as the network sees it, RGB in [0, 1].
-    best : list of (str, float)
-        The classes with the highest probability, by name, and these probabilities.
-    targets : tuple of Target
-    sensitivity : list of ndarray, shape (H, W), float32
-        One for each target.
-    relevance : dict
-        The relevance map of each sampler; it holds all targets.
-    """
-
-    photo: Photo
-    classifier: Classifier
-    settings: Settings
-    view: NDArray[np.float32]
-    best: list[tuple[str, float]]
-    targets: tuple[Target, ...]
-    sensitivity: list[NDArray[np.float32]]
-    relevance: dict[SamplerName, RelevanceMap]
 
 
 @dataclass(frozen=True)
@@ -80,17 +54,20 @@ class Choices:
         Photos in a batch; None lets the evaluator choose.
     evaluator : {"auto", "incremental", "minibatch"}
         How perturbed photos are evaluated; "auto" takes the faster way.
+    force : bool
+        Maps in damaged files are computed again.
     """
 
     out: Path
     pool: str = "default"
     batch_size: int | None = None
     evaluator: EvaluatorName = "auto"
+    force: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One photo before one network, and the samplers that explain it."""
+    """One photo before one network, and the samplers that explain it; with sensitivity maps, or without."""
 
     photo: Photo
     classifier: Classifier
@@ -98,6 +75,7 @@ class Subject:
     choices: Choices
     samplers: tuple[SamplerName, ...]
     wanted: tuple[Target, ...] | None = None
+    sensitivity: bool = True
 
     @cached_property
     def x(self) -> NDArray[np.float32]:
@@ -151,6 +129,7 @@ class Subject:
             settings.gaussian == "joint",
             settings.seed,
             settings.placement,
+            self.choices.force,
         )
         limits = pool_limits(self.pool_arrays) if settings.clip_samples else None
         return GaussianSampler(statistics, settings.k, limits, settings.fault_switches.first_channel_for_all)
@@ -194,20 +173,31 @@ class Subject:
             raise ResultError(f"{path}: expected the map of this configuration, found another; delete the file")
         return found
 
+    def clear_damaged(self) -> None:
+        """Delete stored maps that cannot be read, saying so; they are missing then."""
+        for sampler in self.samplers:
+            try:
+                self.stored(sampler)
+            except ResultError as damage:
+                logger.warning("%s; it is computed again.", str(damage).split(";")[0])
+                self.path(sampler).unlink(missing_ok=True)
+
     def missing(self) -> list[SamplerName]:
         """The samplers whose maps are still to be computed."""
         return [name for name in self.samplers if not self.path(name).exists()]
 
     def check(self) -> None:
         """Raise whatever is impossible about settings, targets and pool, or wrong with stored maps."""
+        if self.choices.force:
+            self.clear_damaged()
         _ = self.targets, self.grid, self.pool, [self.stored(name) or self.coarser(name) for name in self.samplers]
         if self.settings.fault_switches.stale_window:
             stale_window(len(self.grid), self.settings.samples)
 
     def bytes_to_write(self) -> int:
         """What the files that are still missing take, at most, in bytes."""
-        height, width = self.grid.height, self.grid.width
-        numbers = len(self.targets) * (3 * len(self.grid) + 2 * height * width) + 2 * len(self.grid)
+        maps = 2 * self.grid.height * self.grid.width if stores_maps(self.grid, len(self.targets)) else 0
+        numbers = len(self.targets) * (3 * len(self.grid) + maps) + 2 * len(self.grid)
         gaussian = (self.x.shape[0] * self.settings.l**2) ** 2
         missing = self.missing()
         return 8 * (len(missing) * numbers + (gaussian if "conditional" in missing else 0))
@@ -288,7 +278,7 @@ class Subject:
         """Everything that a figure shows of this photo and network."""
         classes = self.classifier.classes
         # First what takes seconds, so that what is wrong with it shows before hours are spent.
-        sensitivity = [self._sensitivity(target) for target in self.targets]
+        sensitivity = [self._sensitivity(target) for target in self.targets] if self.sensitivity else []
         drawn = {name: self.sampler(name) for name in self.missing()}
         return Explanation(
             photo=self.photo,

@@ -49,19 +49,47 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         raise ConfigurationError(f"{path}: expected YAML, but it cannot be read ({reason.strerror})") from reason
     except UnicodeDecodeError as reason:
         raise ConfigurationError(f"{path}: expected YAML in UTF-8, found other bytes; save it as UTF-8") from reason
+    node, fields = _parsed(text, str(path))
+    return validated(model, fields, lambda place: f"{path}:{_line(node, place)}")
+
+
+def with_fields(configuration: Model, changes: Sequence[str]) -> Model:
+    """A configuration with some fields set otherwise.
+
+    Parameters
+    ----------
+    configuration : Model
+    changes : sequence of str
+        As NAME=VALUE, the value in YAML.
+
+    Raises
+    ------
+    ConfigurationError
+        If one has another form, or does not fit; the message has the closest names of an unknown field.
+    """
+    fields = configuration.model_dump()
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or not name.strip():
+            raise ConfigurationError(f"set: expected NAME=VALUE, such as maps=[3,17], found '{change}'")
+        fields[name.strip()] = _parsed(value, f"set {name.strip()}")[1]
+    return validated(type(configuration), fields, lambda place: "set")
+
+
+def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a YAML text, and what they mean. ConfigurationError if it is none."""
     try:
         loader = _PlainLoader(text)
         node = loader.get_single_node()
-        fields = None if node is None else loader.construct_document(node)
+        return node, None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as reason:
         mark = reason.problem_mark or reason.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
-        raise ConfigurationError(f"{path}{line}: expected YAML; {reason.problem or reason.context}") from reason
+        raise ConfigurationError(f"{where}{line}: expected YAML; {reason.problem or reason.context}") from reason
     # PyYAML lets about anything out for scalars of a wrong form: ValueError, KeyError, IndexError, AttributeError.
     except Exception as reason:
         found = " ".join(str(reason).split())
-        raise ConfigurationError(f"{path}: expected YAML, found a value that cannot be read ({found})") from reason
-    return validated(model, fields, lambda place: f"{path}:{_line(node, place)}")
+        raise ConfigurationError(f"{where}: expected YAML, found a value that cannot be read ({found})") from reason
 
 
 class _PlainLoader(yaml.SafeLoader):

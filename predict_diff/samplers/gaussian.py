@@ -117,22 +117,9 @@ class GaussianSampler:
             If the photo does not have the statistics' channels, is smaller than an outer patch, or does not have
             the limits' shape.
         """
-        check_request(x, windows, count, self.k)
-        self._check_photo(x)
-        l = self.statistics.l
-        corners = surround_positions(windows, self.k, l, *x.shape[1:])
         samples = np.empty((len(windows), count, len(x), self.k, self.k), np.float32)
-        # Every outer patch of the photo, as views: (H - l + 1, W - l + 1, C, l, l).
-        outer = sliding_window_view(x, (l, l), axis=(1, 2)).transpose(1, 2, 0, 3, 4)
-        step = max(1, CHUNK_NUMBERS // (count * len(x) * self.k * self.k))
-        for placement, members in _by_placement(windows - corners):
-            blocks = self._blocks(placement)
-            for start in range(0, len(members), step):
-                chunk = members[start : start + step]
-                surrounds = outer[tuple(corners[chunk].T)]
-                # The products are small, and a BLAS's idle threads would spin where the network's are to work.
-                with _BLAS.limit(limits=1, user_api="blas"):
-                    samples[chunk] = self._draw(blocks, surrounds, windows[chunk], count, seed)
+        for blocks, chunk, patches in self._outer_patches(x, windows, count):
+            samples[chunk] = self._draw(blocks, patches, windows[chunk], count, seed)
         if self._limits is not None:
             low, high = (
                 sliding_window_view(limit, (self.k, self.k), axis=(1, 2))[:, windows[:, 0], windows[:, 1]].swapaxes(
@@ -142,6 +129,41 @@ class GaussianSampler:
             )
             np.clip(samples, low[:, None], high[:, None], out=samples)
         return samples
+
+    def conditional_mean(self, x: NDArray[np.float32], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The mean of p(x_w | surround): what the surround predicts.
+
+        Parameters and errors are those of `sample`.
+
+        Returns
+        -------
+        ndarray, shape (n, C, k, k), float64
+        """
+        means = np.empty((len(windows), len(x), self.k, self.k))
+        for blocks, chunk, patches in self._outer_patches(x, windows, 1):
+            for block in blocks:
+                shape = (len(chunk), -1, self.k, self.k)
+                means[chunk, block.channels] = _mean(block, patches).reshape(shape)
+        return means
+
+    def _outer_patches(
+        self, x: NDArray[np.float32], windows: NDArray[np.int64], count: int
+    ) -> Iterator[tuple[list[Block], NDArray[np.int64], NDArray[np.float32]]]:
+        """Numbers of windows that lie alike in their outer patches, and these, (n, C, l, l), a chunk at a time."""
+        check_request(x, windows, count, self.k)
+        self._check_photo(x)
+        l = self.statistics.l
+        corners = surround_positions(windows, self.k, l, *x.shape[1:])
+        # Every outer patch of the photo, as views: (H - l + 1, W - l + 1, C, l, l).
+        outer = sliding_window_view(x, (l, l), axis=(1, 2)).transpose(1, 2, 0, 3, 4)
+        step = max(1, CHUNK_NUMBERS // (count * len(x) * self.k * self.k))
+        for placement, members in _by_placement(windows - corners):
+            blocks = self._blocks(placement)
+            for start in range(0, len(members), step):
+                chunk = members[start : start + step]
+                # The products are small, and a BLAS's idle threads would spin where the network's are to work.
+                with _BLAS.limit(limits=1, user_api="blas"):
+                    yield blocks, chunk, outer[tuple(corners[chunk].T)]
 
     def _draw(
         self,
@@ -157,9 +179,7 @@ class GaussianSampler:
         for numbers, (row, column) in zip(normal, windows.tolist(), strict=True):
             stream(seed, row, column, "gaussian").standard_normal(out=numbers)
         for block in blocks:
-            values = patches[:, block.channels].reshape(len(windows), -1)
-            surround = values[:, block.surround] - block.surround_mean
-            mean = block.window_mean + exact_product(fixed_point(surround, parts=2), block.regression)
+            mean = _mean(block, patches)
             drawn = normal[:, :, block.channels]
             deviations = exact_product(fixed_point(drawn.reshape(-1, len(block.window)), parts=1), block.root)
             drawn[:] = (mean[:, None] + deviations.reshape(len(windows), count, -1)).reshape(drawn.shape)
@@ -265,6 +285,13 @@ class GaussianSampler:
                 max(block.clipped.drawn_share for block in blocks),
                 CUTOFF,
             )
+
+
+def _mean(block: Block, patches: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Conditional means (n, numbers in the window) of windows that lie alike in their outer patches (n, C, l, l)."""
+    values = patches[:, block.channels].reshape(len(patches), -1)
+    surround = values[:, block.surround] - block.surround_mean
+    return np.asarray(block.window_mean + exact_product(fixed_point(surround, parts=2), block.regression))
 
 
 def _by_placement(offsets: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], NDArray[np.int64]]]:

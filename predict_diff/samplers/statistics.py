@@ -162,6 +162,7 @@ class GaussianStatistics:
         joint: bool = True,
         seed: int = 0,
         placement: str = "anywhere",
+        force: bool = False,
     ) -> GaussianStatistics:
         """Read them from a folder, if the same pool and settings were fitted there before; else fit and save them.
 
@@ -171,6 +172,8 @@ class GaussianStatistics:
             Made if it does not exist. The file's name holds the first digits of the key's SHA-256.
         pool, l, patches, joint, seed, placement
             See `fit`.
+        force : bool, default False
+            What is in a damaged file is fitted again.
 
         Raises
         ------
@@ -182,10 +185,15 @@ class GaussianStatistics:
         name = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
         path = Path(folder) / f"gaussian_{l}x{l}_{'joint' if joint else 'per_channel'}_{name}.h5"
         if path.exists():
-            statistics = cls.load(path)
-            if statistics.key != key:
-                raise SamplerError(f"{path}: expected the statistics of this pool, found others; delete the file")
-            return statistics
+            try:
+                statistics = cls.load(path)
+                if statistics.key != key:
+                    raise SamplerError(f"{path}: expected the statistics of this pool, found others; delete the file")
+                return statistics
+            except SamplerError as damage:
+                if not force:
+                    raise
+                logger.warning("%s; they are fitted again", str(damage).split(";")[0])
         statistics = cls._fit(pool, key)
         statistics.save(path)
         return statistics

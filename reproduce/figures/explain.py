@@ -9,22 +9,29 @@ from matplotlib.figure import Figure as Picture
 from predict_diff.plot import Palette
 
 from ..config import Panel
-from ..runner import Explanation
-from .panels import PANEL, PANEL_HEIGHT, caption, draw_panels
+from ..explanation import Explanation
+from .drawing import Drawing
+from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, legend, settings_line
+
+#: Inches: the side of a panel if six are as wide as the text; what a row's titles and colour bars take.
+_SIDE, _LABELS = TEXT_WIDTH / 6, 0.5
 
 
-def draw(explanation: Explanation, panels: Sequence[Panel], palette: Palette = "paper") -> Picture:
+def draw(explanation: Explanation, shown: Sequence[Panel], palette: Palette) -> Drawing:
     """Draw the figure."""
-    rows, columns = len(explanation.targets), 1 + len(panels)
-    picture = Picture(figsize=(columns * PANEL + 0.2, rows * (PANEL_HEIGHT + 0.3) + 0.9), layout="constrained")
+    rows, columns = len(explanation.targets), 1 + len(shown)
+    width = columns * _SIDE
     best = ", ".join(f"{name} {probability:.3f}" for name, probability in explanation.best)
-    picture.suptitle(f"{explanation.classifier.card.title}: {best}", fontsize=10, parse_math=False)
-    picture.supxlabel(caption([explanation]), fontsize=7)
+    title, below = f"{explanation.classifier.card.title}: {best}", (legend(shown), settings_line([explanation]))
+    picture = Picture((width, rows * (_SIDE + _LABELS) + caption_inches(width, title, *below)), layout="constrained")
+    around(picture, title, *below)
+    panels = Panels(palette)
     cells = picture.subfigures(rows, 1, squeeze=False)[:, 0]
     for number, (cell, target) in enumerate(zip(cells, explanation.targets, strict=True)):
-        known = next(iter(explanation.relevance.values())).known[number]
+        found = next(iter(explanation.relevance.values()))
         words = explanation.classifier.describe_target(target)
         suffix = "" if words == str(target) else f" ({target})"
-        cell.suptitle(f"{words}{suffix} = {known:.3g}", fontsize=9, parse_math=False)
-        draw_panels(cell.subplots(1, columns, squeeze=False)[0], panels, explanation, number, palette)
-    return picture
+        unit = " Relevance in bits." if found.measures[number] == "WE" else ""
+        cell.suptitle(f"{words}{suffix} = {found.known[number]:.3g}.{unit}", fontsize=GROUP, parse_math=False)
+        panels.draw(cell.subplots(1, columns, squeeze=False)[0], shown, explanation, number)
+    return panels.drawing(picture)

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from matplotlib.figure import Figure as Picture
+from pydantic import Field
 
 from predict_diff.plot import Palette
 
-from ..config import Figure
-from ..runner import Explanation
-from .panels import PANEL, PANEL_HEIGHT, caption, draw_panels, stand_ins
+from ..config import Figure, Panel, samplers_of
+from ..explanation import Explanation
+from ..runner import Subject
+from .drawing import Drawing
+from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, legend, settings_line, stand_ins
+from .scene import Scene
 
-#: Inches: title of a group, title and caption of the figure, gap between groups.
-_GROUP_TITLE, _AROUND, _GAP = 0.3, 0.9, 0.25
+#: Inches: the width of three groups fills the text; what a panel's label and colour bar take; the title of a group.
+_GROUP_WIDTH, _LABELS, _GROUP_TITLE = TEXT_WIDTH / 3, 0.27, 0.22
 
 
-def draw(configuration: Figure, explanations: list[Explanation], palette: Palette = "paper") -> Picture:
-    """Draw the figure.
+class Configuration(Figure):
+    panels: Annotated[list[Panel], Field(min_length=1)]
 
-    Parameters
-    ----------
-    configuration : Figure
-        Which panels, in which order.
-    explanations : list of Explanation
-        One for each network and photo.
-    palette : {"paper", "safe"}
-    """
+
+def subjects(configuration: Configuration, scene: Scene) -> list[Subject]:
+    """Every photo before every network, for the class that the network chose."""
+    samplers = samplers_of(configuration.panels)
+    return [
+        scene.subject(photo, classifier, samplers, sensitivity="sensitivity" in configuration.panels)
+        for classifier in scene.classifiers
+        for photo in scene.photos
+    ]
+
+
+def draw(configuration: Configuration, explanations: list[Explanation], palette: Palette) -> Drawing:
+    """Draw the figure."""
     photos = list(dict.fromkeys(item.photo.source for item in explanations))
     networks = list(dict.fromkeys(item.classifier.name for item in explanations))
     by_place = {(item.photo.source, item.classifier.name): item for item in explanations}
     columns = -(-(len(configuration.panels) + 1) // 2)
-    width = len(networks) * (columns * PANEL + _GAP)
-    height = len(photos) * (2 * PANEL_HEIGHT + _GROUP_TITLE) + _AROUND
-    picture = Picture(figsize=(width, height), layout="constrained")
-    picture.suptitle(f"Figure {configuration.number}. {configuration.title}", fontsize=12)
-    picture.supxlabel(f"{caption(explanations)}\n{stand_ins(explanations)}".rstrip(), fontsize=8)
+    below = (legend(configuration.panels) + " In bits.", settings_line(explanations), stand_ins(explanations))
+    width = len(networks) * _GROUP_WIDTH
+    cell = 2 * (_GROUP_WIDTH / columns + _LABELS) + _GROUP_TITLE
+    picture = Picture((width, len(photos) * cell + caption_inches(width, *below)), layout="constrained")
+    around(picture, configuration.title, *below)
+    panels = Panels(palette)
     cells = picture.subfigures(len(photos), len(networks), squeeze=False)
     for row, photo in enumerate(photos):
         for column, network in enumerate(networks):
-            item, cell = by_place[photo, network], cells[row, column]
+            item, place = by_place[photo, network], cells[row, column]
             name, probability = item.best[0]
-            cell.suptitle(f"{item.classifier.card.title}: {name}, p = {probability:.3f}", fontsize=10, parse_math=False)
-            axes = cell.subplots(2, columns, squeeze=False).ravel()
-            draw_panels(axes, configuration.panels, item, palette=palette)
-    return picture
+            title = f"{item.classifier.card.title}: {name}, p = {probability:.2f}"
+            place.suptitle(title, fontsize=GROUP, parse_math=False)
+            panels.draw(place.subplots(2, columns, squeeze=False).ravel(), configuration.panels, item)
+    return panels.drawing(picture)

@@ -7,24 +7,26 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, Protocol, cast
 
-from matplotlib.figure import Figure as Picture
-
-from predict_diff.errors import ConfigurationError
+from predict_diff.errors import ConfigurationError, closest
+from predict_diff.plot import Palette
 from predict_diff.targets import Target
 
 from ..classifier import choose_networks, open_classifier
-from ..config import Figure, Panel, SamplerName
+from ..config import Figure, Panel, SamplerName, samplers_of
+from ..explanation import Explanation
 from ..forecast import check_folder, estimate
 from ..gpus import compute_on_gpus
 from ..photos import Photo, read_photo
 from ..progress import duration
 from ..request import Request
-from ..runner import Explanation, Subject
-from ..validation import read_yaml
+from ..runner import Subject
+from ..validation import read_yaml, with_fields
 from . import explain
+from .drawing import Drawing
 from .saving import save
+from .scene import Scene
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,27 @@ logger = logging.getLogger(__name__)
 _PICTURE_BYTES = 1 << 20
 
 
-def make_figure(number: int, request: Request) -> list[Path]:
+class FigureModule(Protocol):
+    """What a module `reproduce.figures.<name>`, beside `<name>.yaml`, has to offer."""
+
+    #: The fields of the YAML.
+    Configuration: type[Figure]
+
+    def subjects(self, configuration: Any, scene: Scene) -> list[Subject]:
+        """What the figure shows, in the order in which it is computed."""
+        ...
+
+    def draw(self, configuration: Any, explanations: list[Explanation], palette: Palette) -> Drawing:
+        """Draw it, given the explanation of each subject."""
+        ...
+
+
+def figure_names() -> list[str]:
+    """The names of all figures: those of the paper first."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
+
+
+def make_figure(name: str, request: Request) -> list[Path]:
     """Compute, draw and save one figure.
 
     Returns
@@ -45,27 +67,44 @@ def make_figure(number: int, request: Request) -> list[Path]:
     PredictDiffError
         For whatever the user can mend.
     """
-    configuration = _configuration(number, request)
-    subjects = figure_subjects(number, request)
-    _prepare(subjects, f"make figure{number} PROFILE=paper")
-    compute_on_gpus(partial(figure_subjects, number), request)
-    module = importlib.import_module(f"reproduce.figures.figure{number}")
-    explanations = _explain(subjects)
-    picture: Picture = module.draw(configuration, explanations, request.palette)
-    return save(picture, explanations, request.choices.out / f"figure{number}")
+    configuration = read_figure(name, request)
+    subjects = figure_subjects(name, request)
+    _prepare(subjects, f"make {name} PROFILE=paper")
+    compute_on_gpus(partial(figure_subjects, name), request)
+    drawing = _module(name).draw(configuration, _explain(subjects), request.palette)
+    return save(drawing, request.choices.out / name)
 
 
-def figure_subjects(number: int, request: Request) -> list[Subject]:
-    """What a figure shows: every photo before every network."""
-    configuration = _configuration(number, request)
+def figure_subjects(name: str, request: Request) -> list[Subject]:
+    """What a figure shows."""
+    configuration = read_figure(name, request)
+    return _module(name).subjects(configuration, open_scene(configuration, request))
+
+
+def open_scene(configuration: Figure, request: Request) -> Scene:
+    """Read the photos and open the networks of a figure."""
     chosen = request.settings(configuration.seed)
     photos = [_read(name) for name in configuration.photos]
     names = configuration.networks if request.networks else choose_networks(configuration.networks)
     classifiers = [open_classifier(name, request.engine, crop=chosen.crop) for name in names]
-    samplers = samplers_of(configuration.panels)
-    return [
-        Subject(photo, classifier, chosen, request.choices, samplers) for classifier in classifiers for photo in photos
-    ]
+    return Scene(photos, classifiers, chosen, request)
+
+
+def read_figure(name: str, request: Request | None = None) -> Figure:
+    """The configuration of a figure, with what the user set otherwise. ConfigurationError if something is wrong."""
+    known = figure_names()
+    if name not in known:
+        raise ConfigurationError(f"figure: expected one of {', '.join(known)}, found '{name}'{closest(name, known)}")
+    configuration = read_yaml(Path(__file__).with_name(f"{name}.yaml"), _module(name).Configuration)
+    if request is None:
+        return configuration
+    chosen = {"networks": request.networks, "photos": request.photos}
+    changed = configuration.model_copy(update={field: value for field, value in chosen.items() if value is not None})
+    return with_fields(changed, request.fields)
+
+
+def _module(name: str) -> FigureModule:
+    return cast(FigureModule, importlib.import_module(f"reproduce.figures.{name}"))
 
 
 def explain_photo(
@@ -101,7 +140,7 @@ def explain_photo(
         subject = subject.with_stride(step)
         compute_on_gpus(build, request.with_stride(step))
         explanation = subject.explain()
-        paths = save(explain.draw(explanation, panels, request.palette), [explanation], stem)
+        paths = save(explain.draw(explanation, panels, request.palette), stem)
         if step != stride:
             logger.info("Preview, windows at every %d pixels: %s", step, paths[0])
     return paths
@@ -123,27 +162,6 @@ def photo_subjects(
     x = classifier.preprocessing(read.pixels)
     wanted = tuple(dict.fromkeys(named[text] if text in named else classifier.top(x) for text in targets))
     return [Subject(read, classifier, chosen, request.choices, samplers, wanted)]
-
-
-def _configuration(number: int, request: Request) -> Figure:
-    """A figure's configuration, with the networks and photos that the user chose."""
-    chosen = {"networks": request.networks, "photos": request.photos}
-    return read_figure(number).model_copy(update={name: value for name, value in chosen.items() if value is not None})
-
-
-def read_figure(number: int) -> Figure:
-    """The configuration of a figure of the paper. ConfigurationError if there is none."""
-    path = Path(__file__).with_name(f"figure{number}.yaml")
-    if not path.exists():
-        known = sorted(path.stem for path in Path(__file__).parent.glob("figure*.yaml"))
-        raise ConfigurationError(f"figure: expected one of {', '.join(known)}, found figure{number}")
-    return read_yaml(path, Figure)
-
-
-def samplers_of(panels: Sequence[Panel]) -> tuple[SamplerName, ...]:
-    """The samplers that some panels need."""
-    names = {panel.removesuffix("_overlay") for panel in panels}
-    return tuple(name for name in get_args(SamplerName) if name in names)
 
 
 def _read(name: str) -> Photo:

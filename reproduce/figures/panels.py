@@ -1,14 +1,19 @@
-"""The panels that figures are made of, each drawn from an explanation, and what is written below a figure."""
+"""The panels that figures are made of, each drawn from an explanation, and what is written around them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+from numpy.typing import NDArray
 
 from predict_diff.plot import (
     Palette,
     show_colour_bar,
+    show_mask,
     show_overlay,
     show_photo,
     show_relevance,
@@ -17,86 +22,180 @@ from predict_diff.plot import (
 
 from .. import networks
 from ..config import Panel, SamplerName
-from ..runner import Explanation
+from ..explanation import Explanation
+from .drawing import Drawing, PanelArray
 
-#: Inches: side of a panel, and what its title and colour bar take.
-PANEL, PANEL_HEIGHT = 1.75, 2.15
+#: Inches: the width of the paper's text, which figures fill, and that of one of its two columns.
+TEXT_WIDTH, COLUMN_WIDTH = 6.75, 3.25
 
-#: Letters of a photo's name that fit above a panel.
-_LONGEST_NAME = 24
+#: Points: the title of a figure, of a group of panels, of a panel, and the caption. They are read at this size.
+TITLE, GROUP, LABEL, CAPTION = 9, 7.5, 6.5, 6
+
+#: What a letter takes of its size, on average, for breaking lines.
+_LETTER = 0.52
 
 _TITLES: dict[Panel, str] = {
     "sensitivity": "sensitivity map",
     "marginal": "marginal",
-    "marginal_overlay": "marginal, over photo",
+    "marginal_overlay": "marginal, over the photo",
     "conditional": "conditional",
-    "conditional_overlay": "conditional, over photo",
+    "conditional_overlay": "conditional, over the photo",
 }
 
-Draw = Callable[[Axes, Explanation, int, Palette], None]
+
+class Panels:
+    """Draws the panels of one figure, and keeps the array of each.
+
+    Parameters
+    ----------
+    palette : {"paper", "safe"}
+    """
+
+    def __init__(self, palette: Palette = "paper") -> None:
+        self.palette = palette
+        self.arrays: list[PanelArray] = []
+
+    def photo(self, ax: Axes, explanation: Explanation, title: str | None = None) -> None:
+        """The photo as the network sees it, under its name."""
+        show_photo(ax, explanation.view)
+        label(ax, shortened(explanation.photo.name) if title is None else title)
+        self.keep(explanation, "photo", explanation.view)
+
+    def sensitivity(self, ax: Axes, explanation: Explanation, target: int = 0) -> None:
+        """The sensitivity map of a target."""
+        show_sensitivity(ax, explanation.sensitivity[target])
+        self.keep(explanation, "sensitivity", explanation.sensitivity[target], target)
+
+    def relevance(
+        self,
+        ax: Axes,
+        explanation: Explanation,
+        sampler: SamplerName,
+        target: int = 0,
+        limit: float | None = None,
+        bar: bool = True,
+    ) -> None:
+        """The relevance map of a target, by default with a colour bar below; colours saturate at `limit`."""
+        values = self._map(explanation, sampler, target)
+        show_relevance(ax, values, limit, self.palette)
+        if bar:
+            show_colour_bar(ax, values, limit, unit="", palette=self.palette)
+
+    def overlay(
+        self, ax: Axes, explanation: Explanation, sampler: SamplerName, target: int = 0, limit: float | None = None
+    ) -> None:
+        """The relevance map of a target, laid over the photo."""
+        show_overlay(ax, explanation.view, self._map(explanation, sampler, target), limit, self.palette)
+
+    def mask(self, ax: Axes, explanation: Explanation, name: str, mask: NDArray[np.bool_]) -> None:
+        """A boolean mask, white where it is true."""
+        show_mask(ax, mask)
+        self.keep(explanation, name, mask)
+
+    def keep(
+        self, explanation: Explanation, name: str, values: NDArray[np.generic], target: int | None = None, **more: str
+    ) -> None:
+        """Keep an array for the HDF5 file; that of a target under a name that holds the target if there are several."""
+        if target is not None:
+            more["target"] = str(explanation.targets[target])
+            if len(explanation.targets) > 1:
+                name = f"{name} {more['target'].replace('/', '.')}"
+        known = {(id(array.explanation), array.name) for array in self.arrays}
+        if (id(explanation), name) not in known:
+            self.arrays.append(PanelArray(explanation, name, values, more))
+
+    def drawing(self, picture: Picture) -> Drawing:
+        """The finished picture with the arrays of its panels."""
+        return Drawing(picture, self.arrays)
+
+    def draw(self, axes: Sequence[Axes], panels: Sequence[Panel], explanation: Explanation, target: int = 0) -> None:
+        """The photo and then the panels (a), (b), ... of one target; axes that are left over are hidden."""
+        self.photo(axes[0], explanation)
+        for letter, panel, ax in zip("abcdefgh", panels, axes[1:], strict=False):
+            _DRAW[panel](self, ax, explanation, target)
+            label(ax, f"({letter})")
+        for ax in axes[1 + len(panels) :]:
+            ax.set_axis_off()
+
+    def _map(self, explanation: Explanation, sampler: SamplerName, target: int) -> NDArray[np.float32]:
+        found = explanation.relevance[sampler]
+        values: NDArray[np.float32] = found.maps_of([target])[0].astype(np.float32)
+        errors = found.map_errors_of([target])[0].astype(np.float32)
+        self.keep(explanation, sampler, values, target, measure=found.measures[target])
+        self.keep(explanation, f"{sampler}_standard_error", errors, target)
+        return values
 
 
-def draw_panels(
-    axes: Sequence[Axes], panels: Sequence[Panel], explanation: Explanation, target: int = 0, palette: Palette = "paper"
-) -> None:
-    """The photo and then the panels (a), (b), ... of one target; axes that are left over are hidden."""
-    show_photo(axes[0], explanation.view)
-    axes[0].set_title(f"photo: {_shortened(explanation.photo.name)}", fontsize=8, parse_math=False)
-    for letter, panel, ax in zip("abcdefgh", panels, axes[1:], strict=False):
-        _DRAW[panel](ax, explanation, target, palette)
-        ax.set_title(f"({letter}) {_TITLES[panel]}", fontsize=8)
-    for ax in axes[1 + len(panels) :]:
-        ax.set_axis_off()
+def label(ax: Axes, text: str) -> None:
+    """What stands above a panel."""
+    ax.set_title(text, fontsize=LABEL, pad=2, parse_math=False)
 
 
-def caption(explanations: Sequence[Explanation]) -> str:
+def legend(panels: Sequence[Panel]) -> str:
+    """What the letters mean."""
+    return ", ".join(f"({letter}) {_TITLES[panel]}" for letter, panel in zip("abcdefgh", panels, strict=False)) + "."
+
+
+def around(picture: Picture, title: str, *below: str) -> None:
+    """The title of a figure, and its caption, broken into lines that are as wide as the figure."""
+    inches = picture.get_figwidth()
+    picture.suptitle(wrapped(title, inches, TITLE), fontsize=TITLE, parse_math=False)
+    lines = "\n".join(wrapped(text, inches, CAPTION) for text in below if text)
+    picture.supxlabel(lines, fontsize=CAPTION, parse_math=False)
+
+
+def caption_inches(picture_width: float, *below: str) -> float:
+    """The room that a title and a caption take."""
+    lines = sum(wrapped(text, picture_width, CAPTION).count("\n") + 1 for text in below if text)
+    return (TITLE * 2 + CAPTION * 1.5 * lines) / 72
+
+
+def wrapped(text: str, inches: float, points: float) -> str:
+    """A text in lines that are not wider than so many inches, about."""
+    return textwrap.fill(text, max(20, int(inches * 72 / (points * _LETTER))))
+
+
+def settings_line(explanations: Iterable[Explanation]) -> str:
     """What was reproduced, and with which settings."""
-    first = explanations[0].settings
+    used = [item.settings for item in explanations]
+    first = used[0]
+    k, l, stride = (
+        ", ".join(map(str, dict.fromkeys(getattr(item, name) for item in used))) for name in ("k", "l", "stride")
+    )
     return (
-        f"Variant {first.variant} ({first.source}), profile {first.profile}: k = {first.k}, l = {first.l}, "
-        f"S = {first.samples}, stride {first.stride}, seed {first.seed}. Red: for, blue: against."
+        f"Variant {first.variant} ({first.source}), profile {first.profile}: k = {k}; l = {l}; S = {first.samples}; "
+        f"stride {stride}; seed {first.seed}. Red: for, blue: against."
     )
 
 
-def stand_ins(explanations: Sequence[Explanation]) -> str:
+def stand_ins(explanations: Iterable[Explanation]) -> str:
     """A line that says which networks are not the paper's; empty if all are."""
     cards = {item.classifier.name: item.classifier.card for item in explanations}
     pairs = [
         f"{card.title} for {networks.card(card.stands_in_for).title}" for card in cards.values() if card.stands_in_for
     ]
-    return f"Embedded networks stand in for the paper's: {', '.join(pairs)}." if pairs else ""
+    if not pairs:
+        return ""
+    return f"Embedded networks stand in for the paper's: {', '.join(pairs)}."
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str, letters: int = 16) -> str:
     """A photo's name, as far as there is room for it above a panel."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
-def _sensitivity(ax: Axes, explanation: Explanation, target: int, palette: Palette) -> None:
-    show_sensitivity(ax, explanation.sensitivity[target])
+def _relevance(sampler: SamplerName) -> Callable[[Panels, Axes, Explanation, int], None]:
+    return lambda panels, ax, explanation, target: panels.relevance(ax, explanation, sampler, target)
 
 
-def _map(sampler: SamplerName) -> Draw:
-    def panel(ax: Axes, explanation: Explanation, target: int, palette: Palette) -> None:
-        found = explanation.relevance[sampler]
-        unit = "bits" if found.measures[target] == "WE" else ""
-        show_relevance(ax, found.maps[target], palette=palette)
-        show_colour_bar(ax, found.maps[target], unit=unit, palette=palette)
-
-    return panel
+def _overlay(sampler: SamplerName) -> Callable[[Panels, Axes, Explanation, int], None]:
+    return lambda panels, ax, explanation, target: panels.overlay(ax, explanation, sampler, target)
 
 
-def _overlay(sampler: SamplerName) -> Draw:
-    def panel(ax: Axes, explanation: Explanation, target: int, palette: Palette) -> None:
-        show_overlay(ax, explanation.view, explanation.relevance[sampler].maps[target], palette=palette)
-
-    return panel
-
-
-_DRAW: dict[Panel, Draw] = {
-    "sensitivity": _sensitivity,
-    "marginal": _map("marginal"),
+_DRAW: dict[Panel, Callable[[Panels, Axes, Explanation, int], None]] = {
+    "sensitivity": Panels.sensitivity,
+    "marginal": _relevance("marginal"),
     "marginal_overlay": _overlay("marginal"),
-    "conditional": _map("conditional"),
+    "conditional": _relevance("conditional"),
     "conditional_overlay": _overlay("conditional"),
 }

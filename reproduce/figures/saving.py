@@ -9,21 +9,27 @@ from pathlib import Path
 import h5py
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure as Picture
-from numpy.typing import NDArray
 
 from predict_diff.errors import ResultError
 from predict_diff.sealed import write_sealed
 from predict_diff.storage import whole_file
 
-from ..runner import Explanation
+from ..explanation import Explanation
+from .drawing import Drawing
+
+#: What the HDF5 file says it is, with the version of its layout.
+KIND = "prediction-difference figure 2"
 
 #: Dots per inch of the PNG.
-_RESOLUTION = 200
+_RESOLUTION = 250
 
 
-def save(picture: Picture, explanations: list[Explanation], stem: Path) -> list[Path]:
-    """Write the picture as PNG and PDF, and the arrays of its panels."""
+def save(drawing: Drawing, stem: Path) -> list[Path]:
+    """Write the picture as PNG and PDF, and the arrays of its panels.
+
+    The HDF5 file has a group for each photo before each network, in the order of the panels. It holds their arrays,
+    and says how they were made.
+    """
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf", ".h5")]
     for path in paths[:2]:
         with whole_file(path, ResultError) as file, warnings.catch_warnings():
@@ -31,33 +37,33 @@ def save(picture: Picture, explanations: list[Explanation], stem: Path) -> list[
             warnings.filterwarnings("ignore", "Glyph")
             # No dates: the same arrays give the same bytes.
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-            picture.savefig(file, format=path.suffix[1:], dpi=_RESOLUTION, metadata=metadata)
+            drawing.picture.savefig(file, format=path.suffix[1:], dpi=_RESOLUTION, metadata=metadata)
 
     def fill(stored: h5py.File) -> None:
-        for number, explanation in enumerate(explanations):
-            _store(stored.create_group(f"{number}"), explanation)
+        groups: dict[int, h5py.Group] = {}
+        for panel in drawing.panels:
+            group = groups.get(id(panel.explanation))
+            if group is None:
+                group = groups[id(panel.explanation)] = stored.create_group(f"{len(groups)}")
+                _describe(group, panel.explanation)
+            values = panel.values.astype(np.float32) if panel.values.dtype.kind == "f" else panel.values
+            group.create_dataset(panel.name, data=values, compression="gzip", shuffle=True).attrs.update(
+                panel.attributes
+            )
 
-    write_sealed(paths[2], "prediction-difference figure 1", fill, ResultError)
+    write_sealed(paths[2], KIND, fill, ResultError)
     return paths
 
 
-def _store(group: h5py.Group, explanation: Explanation) -> None:
+def _describe(group: h5py.Group, explanation: Explanation) -> None:
+    card = explanation.classifier.card
     group.attrs["photo"] = explanation.photo.name
-    group.attrs["network"] = explanation.classifier.name
+    group.attrs["network"] = card.name
+    group.attrs["stands_in_for"] = card.stands_in_for or ""
     group.attrs["settings"] = explanation.settings.model_dump_json()
     group.attrs["best"] = json.dumps(explanation.best)
-    group.attrs["targets"] = [str(target) for target in explanation.targets]
-    arrays: dict[str, NDArray[np.floating]] = {
-        "photo": explanation.view,
-        "sensitivity": np.stack(explanation.sensitivity),
-    }
-    for name, found in explanation.relevance.items():
-        arrays |= {name: found.maps, f"{name}_standard_error": found.map_errors}
-    for label, array in arrays.items():
-        group.create_dataset(label, data=array.astype(np.float32), compression="gzip", shuffle=True)
-    for name, found in explanation.relevance.items():
-        group[name].attrs["measures"] = list(found.measures)
-        group[name].attrs["provenance"] = json.dumps(found.provenance, sort_keys=True)
+    for sampler, found in explanation.relevance.items():
+        group.attrs[f"provenance_{sampler}"] = json.dumps(found.provenance, sort_keys=True)
 
 
 mpl.rcParams["pdf.fonttype"] = 42  # fonts as text, not as outlines

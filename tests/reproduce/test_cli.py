@@ -124,8 +124,9 @@ def test_an_explanation_is_a_picture_and_its_arrays(explain: Reproduce) -> None:
         assert {"photo", "sensitivity", "marginal", "conditional"} < set(group)
         assert group["photo"].shape == (32, 32, 3)
         for name, found in maps().items():
-            np.testing.assert_allclose(group[name], found.maps, rtol=1e-6)
-            assert list(group[name].attrs["measures"]) == ["WE"]
+            np.testing.assert_allclose(group[name], found.maps[0], rtol=1e-6)
+            np.testing.assert_allclose(group[f"{name}_standard_error"], found.map_errors[0], rtol=1e-6)
+            assert group[name].attrs["measure"] == "WE"
 
 
 def test_the_same_command_makes_the_same_bytes(explain: Reproduce) -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from predict_diff.authors_code import Faults
 from predict_diff.errors import ConfigurationError
-from reproduce.config import Figure, NamedSettings, in_profile, named_settings, settings
+from reproduce.config import NamedSettings, in_profile, named_settings, settings
+from reproduce.figures.figure1 import Configuration
 from reproduce.validation import read_yaml
 
 PACKAGE = Path(__file__).parents[2] / "reproduce"
 
 FIGURE = """\
-number: 1
+seed: 1
 title: Three networks
 networks: [alexnet]
 photos:
@@ -102,7 +103,7 @@ def test_impossible_settings_are_named(arguments: tuple[Any, ...], changes: dict
 
 def test_the_files_of_the_package_are_right() -> None:
     assert read_yaml(PACKAGE / "settings.yaml", NamedSettings) == named_settings()
-    figure = read_yaml(PACKAGE / "figures" / "figure1.yaml", Figure)
+    figure = read_yaml(PACKAGE / "figures" / "figure1.yaml", Configuration)
     assert figure.networks == ["alexnet", "googlenet", "vgg16"]
     # Paper: figure 1, panels (a) to (e).
     assert figure.panels == ["sensitivity", "marginal", "marginal_overlay", "conditional", "conditional_overlay"]
@@ -112,22 +113,22 @@ def test_the_files_of_the_package_are_right() -> None:
     ("old", "new", "message"),
     [
         ("title:", "titel:", r":2: titel: unknown field \(did you mean 'title'\?\)"),
-        ("number: 1", "number: one", ":1: number: expected a valid integer, found 'one'"),
-        ("number: 1", "number: '1'", ":1: number: expected a valid integer, found '1'"),
-        ("number: 1", "number: 0", ":1: number: expected a number greater than 0, found 0"),
+        ("seed: 1", "seed: one", ":1: seed: expected a valid integer, found 'one'"),
+        ("seed: 1", "seed: '1'", ":1: seed: expected a valid integer, found '1'"),
+        ("seed: 1", "seed: -1", ":1: seed: expected a number greater than or equal to 0, found -1"),
         ("  - coffee", "  - 3", r":6: photos\.1: expected a valid string, found 3"),
         ("[alexnet]", "[]", ":3: networks: List should have at least 1 item"),
         (", marginal]", ", marginl]", r":7: panels\.1: expected 'sens.*found 'marginl' \(did you mean 'marginal'"),
         ("title: Three networks\n", "", ":1: title: missing"),
-        ("title: Three networks", "number: 2", ":2: expected YAML; found 'number' twice"),
+        ("title: Three networks", "seed: 2", ":2: expected YAML; found 'seed' twice"),
         ("[alexnet]", "[alexnet", ":4: expected YAML; expected ',' or ']'"),
         ("title:", "\ttitle:", ":2: expected YAML; found character"),
         ("title: Three", "title: !!python/name:os.system Three", ":2: expected YAML; could not determine"),
-        ("number: 1", "number: " + "9" * 5000, "expected YAML, found a value that cannot be read"),
-        ("number: 1", "number: !!int ''", "expected YAML, found a value that cannot be read"),
-        ("number: 1", "number: 2001-99-99", "expected YAML, found a value that cannot be read"),
+        ("seed: 1", "seed: " + "9" * 5000, "expected YAML, found a value that cannot be read"),
+        ("seed: 1", "seed: !!int ''", "expected YAML, found a value that cannot be read"),
+        ("seed: 1", "seed: 2001-99-99", "expected YAML, found a value that cannot be read"),
         ("Three", "\0", "expected YAML, found a value that cannot be read"),
-        (FIGURE, "- 1\n", ":1: expected a valid dictionary or instance of Figure, found .1."),
+        (FIGURE, "- 1\n", ":1: expected a valid dictionary or instance of Configuration, found .1."),
         (FIGURE, "", "found None"),
         (FIGURE, "a: 1\n---\nb: 2\n", ":2: expected YAML; but found another document"),
     ],
@@ -137,7 +138,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_line(tmp_path: Path, old: st
     path = tmp_path / "figure.yaml"
     path.write_text(FIGURE.replace(old, new))
     with pytest.raises(ConfigurationError, match=message) as error:
-        read_yaml(path, Figure)
+        read_yaml(path, Configuration)
     assert str(error.value).startswith(f"{path}:")
     assert len(str(error.value).splitlines()) == 1
     assert len(str(error.value)) < len(str(path)) + 500
@@ -169,14 +170,14 @@ def test_a_file_made_to_exhaust_the_machine_is_refused_at_once(tmp_path: Path, t
     path = tmp_path / "bomb.yaml"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=message):
-        read_yaml(path, Figure)
+        read_yaml(path, Configuration)
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="found no such file"):
-        read_yaml(tmp_path / "none.yaml", Figure)
+        read_yaml(tmp_path / "none.yaml", Configuration)
     with pytest.raises(ConfigurationError, match="found no such file"):
-        read_yaml(tmp_path, Figure)
+        read_yaml(tmp_path, Configuration)
     (tmp_path / "bytes.yaml").write_bytes(b"title: \xff")
     with pytest.raises(ConfigurationError, match="expected YAML in UTF-8"):
-        read_yaml(tmp_path / "bytes.yaml", Figure)
+        read_yaml(tmp_path / "bytes.yaml", Configuration)

@@ -230,7 +230,7 @@ def test_a_picture_s_arrays_say_how_they_were_made(explain: Reproduce) -> None:
     with h5py.File(outcome.files[2]) as file:
         stored = json.loads(file["0"].attrs["settings"])
         assert (stored["variant"], stored["profile"], stored["faults"]) == ("authors_code", "quick", FAULTS)
-        made = json.loads(file["0/marginal"].attrs["provenance"])
+        made = json.loads(file["0"].attrs["provenance_marginal"])
         assert made == maps()["marginal"].provenance
 
 
@@ -303,7 +303,7 @@ def test_the_authors_code_scales_sensitivity_by_the_unit_s_activation(explain: R
     def sensitivity(variant: str) -> np.ndarray:
         outcome = explain("--variant", variant, "--target", "fc:1", "--target", "prob:1", "--faults", "none")
         with h5py.File(outcome.files[2]) as file:
-            return np.asarray(file["0/sensitivity"])
+            return np.stack([file["0/sensitivity fc:1"], file["0/sensitivity prob:1"]])
 
     plain, scaled = sensitivity("paper"), sensitivity("authors_code")
     activation = maps_of_variant("paper").known[0]
@@ -371,3 +371,36 @@ def test_the_authors_code_explains_an_embedded_network_with_the_default_pool(
         assert len(found.provenance["pool"]["photos"]) == 8
         assert np.isfinite(found.maps).all()
         assert found.maps.shape == (1, 224, 224)
+
+
+# --- damaged files ------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_map_is_named_and_computed_again_only_by_force(explain: Reproduce) -> None:
+    assert explain().code == 0
+    path = next(Path("results/maps").glob("*-marginal-*.h5"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    error = explain().error
+    assert str(path) in error
+    assert "say --force" in error
+    assert path.read_bytes() == whole[:-100]
+
+    other = next(Path("results/maps").glob("*-conditional-*.h5")).stat().st_mtime_ns
+    outcome = explain("--force")
+    assert outcome.code == 0
+    assert f"{path}: expected a relevance map (HDF5), but it cannot be read" in outcome.err
+    assert next(Path("results/maps").glob("*-conditional-*.h5")).stat().st_mtime_ns == other
+    assert explain().code == 0
+
+
+def test_damaged_statistics_are_named_and_fitted_again_only_by_force(explain: Reproduce) -> None:
+    assert explain("--sampler", "conditional").code == 0
+    path = next(Path("results/statistics").iterdir())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    assert str(path) in explain("--sampler", "conditional", "--seed", "0", "--samples", "3").error
+    outcome = explain("--sampler", "conditional", "--samples", "3", "--force")
+    assert outcome.code == 0
+    assert "they are fitted again" in outcome.err
+    assert path.read_bytes() == whole

@@ -71,18 +71,32 @@ def test_samples_follow_the_conditional_law(joint, photo, row, column):
     assert_distributed(samples[0].reshape(20_000, -1).astype(float), mean, covariance)
 
 
-def test_the_conditional_mean_is_the_closed_forms(joint, photo, monkeypatch):
-    """With nothing random left, a sample is the mean, to the precision of float32."""
+def test_the_conditional_mean_is_the_closed_forms(joint, photo):
+    means = GaussianSampler(joint, K).conditional_mean(photo, np.array(PLACES))
+    assert means.shape == (len(PLACES), CHANNELS, K, K)
+    for (row, column), found in zip(PLACES, means, strict=True):
+        mean, _ = law(photo, row, column, joint.mean, joint.covariance)
+        np.testing.assert_allclose(found.ravel(), mean, rtol=1e-6, atol=1e-5)
 
+
+def test_the_conditional_mean_of_independent_channels_is_each_ones_own(per_channel, photo):
+    means = GaussianSampler(per_channel, K).conditional_mean(photo, np.array(PLACES))
+    for (row, column), found in zip(PLACES, means, strict=True):
+        for channel in range(CHANNELS):
+            alone = photo[channel : channel + 1]
+            mean, _ = law(alone, row, column, per_channel.mean[channel], per_channel.covariance[channel])
+            np.testing.assert_allclose(found[channel].ravel(), mean, rtol=1e-6, atol=1e-5)
+
+
+def test_with_nothing_random_left_a_sample_is_the_conditional_mean(joint, photo, windows, monkeypatch):
     class Silent:
         def standard_normal(self, out):
             out[:] = 0
 
+    sampler = GaussianSampler(joint, K)
+    expected = sampler.conditional_mean(photo, windows)
     monkeypatch.setattr(gaussian, "stream", lambda *_: Silent())
-    samples = GaussianSampler(joint, K).sample(photo, np.array(PLACES), 1, seed=0)
-    for (row, column), sample in zip(PLACES, samples[:, 0], strict=True):
-        mean, _ = law(photo, row, column, joint.mean, joint.covariance)
-        np.testing.assert_allclose(sample.ravel(), mean, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(sampler.sample(photo, windows, 1, seed=0)[:, 0], expected, rtol=1e-6)
 
 
 def test_independent_channels_follow_their_own_laws(per_channel, photo):
