@@ -7,19 +7,26 @@ READY  := $(VENV)/.installed
 
 # Passed on where they are given: make figure1 PROFILE=paper NETWORKS=alexnet PHOTOS="a.jpg b.jpg" OUT=elsewhere
 OPTIONS := $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(PHOTOS),--photos "$(PHOTOS)")
+FIELDS  := $(foreach field,$(SET),--set '$(field)')
 METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(VARIANT)") \
            $(if $(SAMPLES),--samples "$(SAMPLES)") $(if $(STRIDE),--stride "$(STRIDE)") $(if $(SEED),--seed "$(SEED)") \
            $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(GPUS),--gpus "$(GPUS)") \
-           $(if $(PRECISION),--precision "$(PRECISION)") $(if $(OUT),--out "$(OUT)")
+           $(if $(PRECISION),--precision "$(PRECISION)") $(if $(PALETTE),--palette "$(PALETTE)") \
+           $(if $(FORCE),--force) $(if $(OUT),--out "$(OUT)")
 PHOTO   ?= chelsea
 NETWORK ?= efficientnet_lite0
 
 .DEFAULT_GOAL := help
-.PHONY: help figure1 explain weights test fuzz strangers lint format benchmark proto clean
+FIGURES := figure1 figure2 figure3 figure4 figure5 figure6
+EXTRAS  := iclr_sampling iclr_window iclr_networks
+
+.PHONY: help $(FIGURES) $(EXTRAS) figures extras verify report explain weights test fuzz strangers lint format \
+        benchmark proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
-	@echo "  figures take NETWORKS, PHOTOS, PROFILE, VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, OUT"
+	@echo "  figure1 to figure6, $(subst $(space),$(comma) ,$(EXTRAS)) draw one figure each. They take NETWORKS, PHOTOS, PROFILE,"
+	@echo "  VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, PALETTE, FORCE, OUT, SET (a field of the YAML)"
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=...")'
@@ -27,8 +34,19 @@ $(READY): setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-figure1: $(READY) ## draw figure 1 of the paper into results/
-	@$(BIN)/reproduce figure1 $(OPTIONS) $(METHOD)
+$(FIGURES) $(EXTRAS): $(READY)
+	@$(BIN)/reproduce $@ $(OPTIONS) $(FIELDS) $(METHOD)
+
+figures: $(FIGURES) ## draw all six figures of the paper into results/
+
+extras: $(EXTRAS) ## draw the figures that the ICLR 2017 version adds
+
+verify: $(READY) ## check every claim of the paper: CLAIMS=... IMAGENET=folder REFERENCES=folder
+	@$(BIN)/reproduce verify $(if $(CLAIMS),--claims "$(CLAIMS)") $(if $(IMAGENET),--imagenet "$(IMAGENET)") \
+	   $(if $(REFERENCES),--references "$(REFERENCES)") $(OPTIONS) $(METHOD)
+
+report: $(READY) ## write all figures and claims into one page, results/report.html
+	@$(BIN)/reproduce report $(METHOD)
 
 explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top PREVIEW=1
 	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") \
@@ -66,3 +84,5 @@ clean: ## remove .venv, results and what the tools left behind
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 comma := ,
+empty :=
+space := $(empty) $(empty)

@@ -28,6 +28,7 @@ from predict_diff.windows import WindowGrid
 from .. import networks
 from .case import Case, Files, photo_and_sampler, shifted_photo
 from .clocks import Clock, GpuLoad, TimedSampler, peak_mb, runtime_clock
+from .layers import both_layers
 from .row import Row
 from .sample import rim_windows, spread_windows
 from .twins import HANDWRITTEN, Comparison, compare
@@ -126,6 +127,7 @@ def measure(case: Case, files: Files) -> Row:
     batch_sizes = incremental.batch_size, full.batch_size
     del incremental, full
 
+    layers = None if case.vary else both_layers(network, output, x, sampler, some, case.samples, _ROUNDS)
     twin = _beside_handwritten(case, files, network, x, output, batch_sizes[1])
     probability, rounding, bits = differences(case, files, output, x, np.concatenate([rim_windows(grid), windows]))
     per_second = median(after.windows / after.seconds for _, after in pairs)
@@ -171,6 +173,7 @@ def measure(case: Case, files: Files) -> Row:
         overhead_full=median(overheads) if overheads else None,
         to_handwritten=twin.ratio if twin else None,
         difference_to_handwritten=twin.difference if twin else None,
+        both_layers=layers,
     )
 
 

@@ -100,6 +100,8 @@ def test_the_file_is_a_list_of_rows_that_all_have_the_same_keys(benchmarked: Pat
     tiny, *growth = rows
     assert tiny["hours_paper_settings"] == pytest.approx(tiny["windows_total"] / tiny["windows_per_second"] / 3600)
     assert [row["hours_paper_settings"] for row in growth] == [None] * len(growth)
+    assert tiny["both_layers"] > 0
+    assert [row["both_layers"] for row in growth] == [None] * len(growth)
     # What is the same case was measured once.
     assert growth[1]["ratio"] == growth[2]["ratio"] == growth[3]["ratio"] == growth[5]["ratio"]
     assert [row["input_size"] for row in growth] == [32] * 6 + [40]
