@@ -40,6 +40,8 @@ def estimate(subjects: Sequence[Subject], profile: str) -> Estimate:
     speed: dict[tuple[object, ...], float] = {}
     missing = elsewhere = 0.0
     for subject in subjects:
+        if not subject.samplers:
+            continue
         kind = (subject.classifier.network.sha256, subject.settings.k, frozenset(t.blob for t in subject.targets))
         if kind not in speed:
             speed[kind] = seconds_per_evaluation(subject)

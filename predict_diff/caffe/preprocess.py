@@ -145,6 +145,21 @@ class Preprocessing:
         """
         return np.clip(self._fit(photo), 0, 1)
 
+    def deprocess(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The photo that an input shows: a call undone. Caffe: caffe.io.Transformer.deprocess.
+
+        Parameters
+        ----------
+        x : ndarray, shape (..., 3, input_size, input_size); in the network's channel order, mean subtracted
+
+        Returns
+        -------
+        ndarray, shape (..., input_size, input_size, 3), float32; RGB, 0-1 where `x` is a photo, not clipped
+        """
+        mean = np.float32(0) if self.fitted_mean is None else self.fitted_mean
+        photo = (np.asarray(x, np.float32) / np.float32(self.input_scale) + mean) / np.float32(self.raw_scale)
+        return np.moveaxis(photo[..., np.argsort(_CHANNEL_SWAPS[self.channel_order]), :, :], -3, -1)
+
     def describe(self) -> dict[str, Any]:
         """Every setting, as JSON has it; a mean image by shape and SHA-256 of its float32 values."""
         settings: dict[str, Any] = {

@@ -187,7 +187,7 @@ def _prepare(subjects: Sequence[Subject], full_command: str, coarser: Sequence[S
         check_folder(folder)
     times = estimate(subjects, "paper")
     profile = subjects[0].settings.profile
-    if profile != "paper":
+    if profile != "paper" and times.other:
         logger.info("Profile %s. The paper's takes about %s here: %s", profile, duration(times.other), full_command)
     return times.missing
 
