@@ -46,7 +46,7 @@ verify: $(READY) ## check every claim of the paper: CLAIMS=... IMAGENET=folder R
 	   $(if $(REFERENCES),--references "$(REFERENCES)") $(OPTIONS) $(METHOD)
 
 report: $(READY) ## write all figures and claims into one page, results/report.html
-	@$(BIN)/reproduce report $(METHOD)
+	@$(BIN)/reproduce report $(OPTIONS) $(METHOD)
 
 explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top PREVIEW=1
 	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") \

@@ -19,7 +19,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["predict_diff*", "reproduce*"]),
-    package_data={"predict_diff": ["py.typed", "caffe/caffe.proto"], "reproduce": ["*.yaml", "figures/*.yaml"]},
+    package_data={
+        "predict_diff": ["py.typed", "caffe/caffe.proto"],
+        "reproduce": ["*.yaml", "figures/*.yaml", "report/captions.yaml", "report/style.css"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "numpy>=1.26,<3",

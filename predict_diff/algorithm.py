@@ -135,7 +135,7 @@ def prediction_difference(
     faults = faults or Faults()
     check_settings(samples, instances)
     if faults.no_feature_maps:
-        _refuse_feature_maps(evaluator)
+        refuse_feature_maps(evaluator.network, evaluator.targets)
     started = time.perf_counter()
     network, targets = evaluator.network, evaluator.targets
     grid = WindowGrid(x.shape[1], x.shape[2], sampler.k, stride)
@@ -287,9 +287,10 @@ def _relevance(
     return relevance, error
 
 
-def _refuse_feature_maps(evaluator: Evaluator) -> None:
-    for target in evaluator.targets:
-        if len(target.index) < len(evaluator.network.blobs[target.blob]):
+def refuse_feature_maps(network: Network, targets: Sequence[Target]) -> None:
+    """ConfigurationError for the mean of a feature map. Authors' code: its fault no_feature_maps."""
+    for target in targets:
+        if len(target.index) < len(network.blobs[target.blob]):
             raise ConfigurationError(
                 f"target {target}: the authors' code cannot average over a feature map (a shape mismatch raises); "
                 f"choose a unit, or switch the fault no_feature_maps off"

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 from skimage.color import hsv2rgb, rgb2gray, rgb2hsv
 
-#: Authors' code: matplotlib's `seismic`. `safe` runs from orange to blue, for readers who confuse red and green.
+#: Authors' code: matplotlib's `seismic`. `safe` runs from orange to violet, for readers who confuse red and green.
 PALETTES = {"paper": "seismic", "safe": "PuOr_r"}
 Palette = Literal["paper", "safe"]
 
@@ -76,7 +76,7 @@ def show_colour_bar(
     bar = ax.figure.colorbar(ScalarMappable(norm, PALETTES[palette]), cax=below, orientation="horizontal")
     bar.set_ticks([float(norm.vmin or 0), 0, float(norm.vmax or 0)])
     bar.set_ticklabels([f"−{_number(norm.vmax)}", "0", f"+{_number(norm.vmax)} {unit}".rstrip()])
-    bar.ax.tick_params(labelsize=5.5, length=1.5, width=0.4, pad=0.8)
+    bar.ax.tick_params(labelsize=6, length=1.5, width=0.4, pad=0.8)
     bar.outline.set_linewidth(0.4)
     first, _, last = bar.ax.get_xticklabels()
     first.set_horizontalalignment("left")

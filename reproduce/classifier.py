@@ -82,7 +82,7 @@ class Classifier:
         blob = self.network.resolve(self.card.blobs.convolutional.model_dump().get(which, which))
         shape = self.network.blobs[blob]
         if len(shape) != 3:
-            spatial = [name for name, other in self.network.blobs.items() if len(other) == 3]
+            spatial = [name for name, other in self.network.blobs.items() if len(other) == 3 and "@" not in name]
             raise ConfigurationError(
                 f"blob: expected one of {self.card.title}'s with feature maps, (maps, height, width), such as "
                 f"{', '.join(spatial[-3:])}, found '{blob}' with shape {shape}"

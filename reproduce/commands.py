@@ -190,7 +190,7 @@ def _add_figures() -> None:
             "fields",
             multiple=True,
             metavar="NAME=VALUE",
-            help=f"A field of {path.name} to set otherwise, its value in YAML, such as photos=[chelsea]. Can be repeated.",
+            help=f"A field of {path.name} to set otherwise, its value in YAML: photos=[chelsea]. Can be repeated.",
         )(command)
         command = click.option(
             "--photos",
@@ -299,6 +299,89 @@ def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: b
     check_threads(threads)
     check_folder(out)
     click.echo(run(out, threads, names, growth))
+
+
+@commands.command(short_help="Check the paper's numbers and claims.")
+@click.option(
+    "--claims",
+    "ids",
+    type=_Names(),
+    help="Ids of claims in claims.yaml, separated by commas; the others keep their verdicts. Default: all.",
+)
+@click.option(
+    "--imagenet",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Validation photos of ILSVRC-2012, or a part of them, with val.txt or in a folder for each class.",
+)
+@click.option(
+    "--references",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Published outputs of the paper's networks, as reference_outputs.yaml names them.",
+)
+@click.option(
+    "--networks",
+    "networks",
+    type=_Names(),
+    help="Networks in models/, or ONNX files converted from them, separated by commas. Default: the paper's; as long "
+    "as their weights are missing, the embedded ones.",
+)
+@click.option(
+    "--photos",
+    type=_PhotoNames(),
+    help="Photos, separated by commas: default ones such as chelsea, files in data/photos/, or paths. Default: those "
+    "of claims.yaml.",
+)
+@_method_options
+def verify(
+    ids: list[str] | None,
+    imagenet: Path | None,
+    references: Path | None,
+    networks: list[str] | None,
+    photos: list[str] | None,
+    **options: Any,
+) -> None:
+    """Check the paper's numbers and claims: verdicts are computed, printed, and written to verify.json.
+
+    The seed is added to those of claims.yaml. A claim that is not borne out is a result, and no error.
+    """
+    from .claims import Folders
+    from .claims import verify as verify_claims
+    from .request import request
+    from .verifying.table import table
+
+    click.echo(table(verify_claims(request(networks, photos, **options), ids, Folders(imagenet, references))))
+
+
+@commands.command(short_help="Write one HTML page with all figures and all claims.")
+@click.option("--figures", "figures", type=_Names(), help="Figures to show, separated by commas. Default: all.")
+@click.option(
+    "--no-verify",
+    "check_claims",
+    flag_value=False,
+    default=True,
+    help="Check no claim; the page has the verdicts that are there.",
+)
+@click.option("--networks", "networks", type=_Names(), help="As for each figure. Default: the figure's.")
+@click.option("--photos", type=_PhotoNames(), help="As for each figure. Default: the figure's.")
+@_method_options
+def report(
+    figures: list[str] | None,
+    check_claims: bool,
+    networks: list[str] | None,
+    photos: list[str] | None,
+    **options: Any,
+) -> None:
+    """Write one page of HTML with all figures, all claims with numbers, settings and times.
+
+    It needs no server and nothing from elsewhere. Figures and verdicts that are missing are made; maps that are there
+    are not computed again.
+    """
+    from .report.make import make_report
+    from .request import request
+
+    click.echo(make_report(request(networks, photos, **options), figures, check_claims))
 
 
 commands.add_command(convert)

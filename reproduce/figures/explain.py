@@ -22,7 +22,10 @@ def draw(explanation: Explanation, shown: Sequence[Panel], palette: Palette) -> 
     rows, columns = len(explanation.targets), 1 + len(shown)
     width = columns * _SIDE
     best = ", ".join(f"{name} {probability:.3f}" for name, probability in explanation.best)
-    title, below = f"{explanation.classifier.card.title}: {best}", (legend(shown), settings_line([explanation]))
+    title, below = (
+        f"{explanation.classifier.card.title}: {best}",
+        (legend(shown), settings_line([explanation], palette)),
+    )
     picture = Picture((width, rows * (_SIDE + _LABELS) + caption_inches(width, title, *below)), layout="constrained")
     around(picture, title, *below)
     panels = Panels(palette)

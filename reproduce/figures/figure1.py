@@ -40,7 +40,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     networks = list(dict.fromkeys(item.classifier.name for item in explanations))
     by_place = {(item.photo.source, item.classifier.name): item for item in explanations}
     columns = -(-(len(configuration.panels) + 1) // 2)
-    below = (legend(configuration.panels) + " In bits.", settings_line(explanations), stand_ins(explanations))
+    below = (legend(configuration.panels) + " In bits.", settings_line(explanations, palette), stand_ins(explanations))
     width = len(networks) * _GROUP_WIDTH
     cell = 2 * (_GROUP_WIDTH / columns + _LABELS) + _GROUP_TITLE
     picture = Picture((width, len(photos) * cell + caption_inches(width, *below)), layout="constrained")

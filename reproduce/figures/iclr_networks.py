@@ -44,7 +44,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     """Draw the figure."""
     below = (
         _CAPTION,
-        settings_line(explanations),
+        settings_line(explanations, palette),
         later_version("iclr_networks", explanations),
         stand_ins(explanations),
     )

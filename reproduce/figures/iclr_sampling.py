@@ -43,7 +43,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     """Draw the figure."""
     below = (
         _CAPTION,
-        settings_line(explanations),
+        settings_line(explanations, palette),
         later_version("iclr_sampling", explanations),
         stand_ins(explanations),
     )

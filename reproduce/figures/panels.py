@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
+from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 
 from predict_diff.plot import (
@@ -33,6 +34,11 @@ TITLE, GROUP, LABEL, CAPTION = 9, 7.5, 6.5, 6
 
 #: What a letter takes of its size, on average, for breaking lines.
 _LETTER = 0.52
+
+_COLOURS: dict[Palette | None, str] = {
+    "paper": " Red: for, blue: against.",
+    "safe": " Orange: for, violet: against.",
+}
 
 _TITLES: dict[Panel, str] = {
     "sensitivity": "sensitivity map",
@@ -76,7 +82,7 @@ class Panels:
         bar: bool = True,
     ) -> None:
         """The relevance map of a target, by default with a colour bar below; colours saturate at `limit`."""
-        values = self._map(explanation, sampler, target)
+        values = self.relevance_map(explanation, sampler, target)
         show_relevance(ax, values, limit, self.palette)
         if bar:
             show_colour_bar(ax, values, limit, unit="", palette=self.palette)
@@ -85,12 +91,22 @@ class Panels:
         self, ax: Axes, explanation: Explanation, sampler: SamplerName, target: int = 0, limit: float | None = None
     ) -> None:
         """The relevance map of a target, laid over the photo."""
-        show_overlay(ax, explanation.view, self._map(explanation, sampler, target), limit, self.palette)
+        show_overlay(ax, explanation.view, self.relevance_map(explanation, sampler, target), limit, self.palette)
 
-    def mask(self, ax: Axes, explanation: Explanation, name: str, mask: NDArray[np.bool_]) -> None:
+    def mask(self, ax: Axes, explanation: Explanation, name: str, mask: NDArray[np.bool_], **more: str) -> None:
         """A boolean mask, white where it is true."""
         show_mask(ax, mask)
-        self.keep(explanation, name, mask)
+        self.keep(explanation, name, mask, None, **more)
+
+    def relevance_map(self, explanation: Explanation, sampler: SamplerName, target: int = 0) -> NDArray[np.float32]:
+        """The relevance map of a target, (H, W); it is kept, with its standard error."""
+        found = explanation.relevance[sampler]
+        values: NDArray[np.float32] = found.maps_of([target])[0].astype(np.float32)
+        errors = found.map_errors_of([target])[0].astype(np.float32)
+        known = repr(float(found.known[target]))
+        self.keep(explanation, sampler, values, target, measure=found.measures[target], known=known)
+        self.keep(explanation, f"{sampler}_standard_error", errors, target)
+        return values
 
     def keep(
         self, explanation: Explanation, name: str, values: NDArray[np.generic], target: int | None = None, **more: str
@@ -117,18 +133,25 @@ class Panels:
         for ax in axes[1 + len(panels) :]:
             ax.set_axis_off()
 
-    def _map(self, explanation: Explanation, sampler: SamplerName, target: int) -> NDArray[np.float32]:
-        found = explanation.relevance[sampler]
-        values: NDArray[np.float32] = found.maps_of([target])[0].astype(np.float32)
-        errors = found.map_errors_of([target])[0].astype(np.float32)
-        self.keep(explanation, sampler, values, target, measure=found.measures[target])
-        self.keep(explanation, f"{sampler}_standard_error", errors, target)
-        return values
-
 
 def label(ax: Axes, text: str) -> None:
     """What stands above a panel."""
     ax.set_title(text, fontsize=LABEL, pad=2, parse_math=False)
+
+
+def beside_photo(
+    place: Picture | SubFigure, rows: int, columns: int, photo_width: float = 1.5
+) -> tuple[Axes, NDArray[np.object_]]:
+    """Axes for a photo on the left, over the full height and so many panels wide, and a grid of axes beside it."""
+    grid = place.add_gridspec(rows, 1 + columns, width_ratios=[photo_width, *[1] * columns])
+    cells = [[place.add_subplot(grid[row, 1 + column]) for column in range(columns)] for row in range(rows)]
+    return place.add_subplot(grid[:, 0]), np.array(cells, object)
+
+
+def headline(explanation: Explanation) -> str:
+    """The network, the class that it chose, and its probability."""
+    name, probability = explanation.best[0]
+    return f"{explanation.classifier.card.title}: {name}, p = {probability:.2f}"
 
 
 def legend(panels: Sequence[Panel]) -> str:
@@ -155,8 +178,8 @@ def wrapped(text: str, inches: float, points: float) -> str:
     return textwrap.fill(text, max(20, int(inches * 72 / (points * _LETTER))))
 
 
-def settings_line(explanations: Iterable[Explanation]) -> str:
-    """What was reproduced, and with which settings."""
+def settings_line(explanations: Iterable[Explanation], palette: Palette | None) -> str:
+    """What was reproduced, and with which settings; what the colours of a palette mean, if there is one."""
     used = [item.settings for item in explanations]
     first = used[0]
     k, l, stride = (
@@ -164,7 +187,7 @@ def settings_line(explanations: Iterable[Explanation]) -> str:
     )
     return (
         f"Variant {first.variant} ({first.source}), profile {first.profile}: k = {k}; l = {l}; S = {first.samples}; "
-        f"stride {stride}; seed {first.seed}. Red: for, blue: against."
+        f"stride {stride}; seed {first.seed}." + _COLOURS.get(palette, "")
     )
 
 

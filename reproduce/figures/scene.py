@@ -60,7 +60,7 @@ class Scene:
         Raises
         ------
         ConfigurationError
-            If the user has set k or l too.
+            If the user has set k or l too, or the surround does not fit into the input of a network.
         """
         for name in ("k", "l"):
             if self.request.changes.get(name) is not None:
@@ -68,4 +68,13 @@ class Scene:
                     f"{name}: expected none, for this figure sets the sides of its windows itself, found "
                     f"{self.request.changes[name]}; change them with --set"
                 )
-        return with_side(self.settings, k)
+        chosen = with_side(self.settings, k)
+        margin = chosen.l - k
+        for classifier in self.classifiers:
+            size = classifier.card.input_size
+            if chosen.l > size:
+                raise ConfigurationError(
+                    f"k: expected at most {size - margin} pixels, so that the surround of l = k + {margin} fits into "
+                    f"the {size} x {size} that {classifier.card.title} sees, found {k}; set a smaller one with --set"
+                )
+        return chosen

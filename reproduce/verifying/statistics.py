@@ -88,7 +88,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     return float(spearmanr(first, second, axis=None).statistic)
 
 
-def box_average(values: ArrayLike, k: int) -> Array:
+def box_average(values: ArrayLike, k: int, stride: int = 1) -> Array:
     """Algorithm 1's averaging of per-pixel values: mean of each k x k window, then of each pixel's windows.
 
     Stands for: what a map at window size k would be if windows only averaged the relevance of their pixels.
@@ -98,6 +98,8 @@ def box_average(values: ArrayLike, k: int) -> Array:
     values : ndarray, shape (H, W), float
     k : int
         Side of a window, in pixels; 1 changes nothing.
+    stride : int, default 1
+        Step between windows, in pixels: that of the map which this is compared with.
 
     Returns
     -------
@@ -107,13 +109,14 @@ def box_average(values: ArrayLike, k: int) -> Array:
     Raises
     ------
     ConfigurationError
-        If k does not fit into the map.
+        If k does not fit into the map, or the step leaves pixels that no window covers.
     ResultError
         If the values are no map, or hold NaN or infinity.
     """
     array = finite_values(values, "map", dimensions=2)
-    grid = WindowGrid(array.shape[0], array.shape[1], k)
-    return grid.average(sliding_window_view(array, (k, k)).mean(axis=(2, 3)).ravel())
+    grid = WindowGrid(array.shape[0], array.shape[1], k, stride)
+    windows = sliding_window_view(array, (k, k))[np.ix_(grid.rows, grid.columns)]
+    return grid.average(windows.mean(axis=(2, 3)).ravel())
 
 
 def unexplained(target: ArrayLike, predictor: ArrayLike) -> float:

@@ -15,7 +15,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
-from predict_diff.caffe.preprocess import Preprocessing
 from predict_diff.plot import overlay
 from reproduce.figures import make
 from reproduce.figures.drawing import Drawing
@@ -298,31 +297,3 @@ def test_a_pool_with_fewer_photos_than_samples_are_drawn_is_refused(window: Repr
     expected = "draws: expected at most 3, as many as the pool has photos, for each marginal sample comes from another"
     assert expected in window("--set", "draws=4").error
     assert window("--set", "draws=3").code == 0
-
-
-# --- network inputs as photos -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "preprocessing",
-    [
-        Preprocessing(24, resize="square"),
-        Preprocessing(24, resize="none", channel_order="RGB", raw_scale=1.0, mean=np.array([0.4, 0.5, 0.6])),
-        Preprocessing(24, resize_to=30, mean=np.random.default_rng(0).uniform(0, 255, (3, 30, 30)), input_scale=0.017),
-    ],
-    ids=["no mean", "RGB, unscaled", "mean image"],
-)
-def test_deprocess_gives_back_the_photo_that_the_network_saw(preprocessing: Preprocessing) -> None:
-    photos = [noise(seed, 40, 50).astype(np.float32) / 255 for seed in (1, 2)]
-    inputs = np.stack([preprocessing(photo) for photo in photos])
-    expected = np.stack([preprocessing.view(photo) for photo in photos])
-    np.testing.assert_allclose(preprocessing.deprocess(inputs), expected, atol=1e-6)
-    np.testing.assert_allclose(preprocessing.deprocess(inputs[0]), expected[0], atol=1e-6)
-
-
-def test_deprocess_of_one_pixel_by_hand() -> None:
-    preprocessing = Preprocessing(1, resize="none", mean=np.array([10.0, 20.0, 30.0]), input_scale=0.5)
-    blue, green, red = 41.0, 15.5, -15.0  # half of what is above the mean: 92, 51 and 0 of 255
-    np.testing.assert_allclose(
-        preprocessing.deprocess(np.array([blue, green, red])[:, None, None]), [[[0, 0.2, 92 / 255]]], atol=1e-7
-    )

@@ -297,3 +297,27 @@ class TestBadInput:
         x = preprocess(photo)
         assert x.shape == (3, 16, 16)
         assert np.isfinite(x).all()
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(24, resize="square"),
+        Preprocessing(24, resize="none", channel_order="RGB", raw_scale=1.0, mean=np.array([0.4, 0.5, 0.6])),
+        Preprocessing(24, resize_to=30, mean=np.random.default_rng(0).uniform(0, 255, (3, 30, 30)), input_scale=0.017),
+    ],
+    ids=["no mean", "RGB, unscaled", "mean image"],
+)
+def test_deprocess_gives_back_the_photo_that_the_network_saw(preprocessing):
+    photos = np.random.default_rng(4).random((2, 40, 50, 3), np.float32)
+    inputs = np.stack([preprocessing(photo) for photo in photos])
+    expected = np.stack([preprocessing.view(photo) for photo in photos])
+    np.testing.assert_allclose(preprocessing.deprocess(inputs), expected, atol=1e-6)
+    np.testing.assert_allclose(preprocessing.deprocess(inputs[0]), expected[0], atol=1e-6)
+
+
+def test_deprocess_of_one_pixel_by_hand():
+    preprocessing = Preprocessing(1, resize="none", mean=np.array([10.0, 20.0, 30.0]), input_scale=0.5)
+    blue, green, red = 41.0, 15.5, -15.0  # half of what is above the mean: 92, 51 and 0 of 255
+    pixel = np.array([blue, green, red])[:, None, None]
+    np.testing.assert_allclose(preprocessing.deprocess(pixel), [[[0, 0.2, 92 / 255]]], atol=1e-7)

@@ -1,0 +1,1 @@
+"""The report: one HTML page with all figures, all claims, and how they were made."""

@@ -1,0 +1,1 @@
+"""What the claims of claims.yaml measure: one module a subject, found by `reproduce.verifying.registry`."""
