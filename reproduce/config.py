@@ -77,9 +77,13 @@ class Settings(Variant):
 
 
 class Figure(Strict):
-    """Fields that every figure's YAML has; a figure's module may add some."""
+    """Fields that every figure's YAML has; a figure's module may add some.
+
+    `shows` is what the paper shows and says there, in words of our own; the report prints it.
+    """
 
     title: str
+    shows: str
     networks: Annotated[list[str], Field(min_length=1)]
     photos: Annotated[list[str], Field(min_length=1)]
     seed: Seed = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from predict_diff.errors import ResultError
@@ -14,16 +13,11 @@ from ..claims import read_claims, verify
 from ..figures.make import figure_names, make_figure, read_figure
 from ..forecast import check_folder
 from ..request import Request
-from ..validation import Strict, read_yaml
 from ..verifying.record import Verdicts, read_verdicts
 from .made_figures import MadeFigure, read_shown
 from .page import Contents, page
 
 logger = logging.getLogger(__name__)
-
-
-class _Captions(Strict):
-    captions: dict[str, str]
 
 
 def make_report(request: Request, names: Sequence[str] | None = None, check_claims: bool = True) -> Path:
@@ -115,9 +109,5 @@ def _without_verdict(known: Sequence[str], verdicts: Verdicts) -> list[str]:
 
 def _made(name: str, request: Request) -> MadeFigure:
     png, _, arrays = make_figure(name, request)
-    return MadeFigure(name, read_figure(name, request).title, _captions().get(name, ""), png, read_shown(arrays))
-
-
-@cache
-def _captions() -> dict[str, str]:
-    return read_yaml(Path(__file__).with_name("captions.yaml"), _Captions).captions
+    configuration = read_figure(name, request)
+    return MadeFigure(name, configuration.title, configuration.shows, png, read_shown(arrays))

@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "reproduce"
 FIGURE = """\
 seed: 1
 title: Three networks
+shows: Three networks.
 networks: [alexnet]
 photos:
   - chelsea
@@ -116,12 +117,12 @@ def test_the_files_of_the_package_are_right() -> None:
         ("seed: 1", "seed: one", ":1: seed: expected a valid integer, found 'one'"),
         ("seed: 1", "seed: '1'", ":1: seed: expected a valid integer, found '1'"),
         ("seed: 1", "seed: -1", ":1: seed: expected a number greater than or equal to 0, found -1"),
-        ("  - coffee", "  - 3", r":6: photos\.1: expected a valid string, found 3"),
-        ("[alexnet]", "[]", ":3: networks: List should have at least 1 item"),
-        (", marginal]", ", marginl]", r":7: panels\.1: expected 'sens.*found 'marginl' \(did you mean 'marginal'"),
+        ("  - coffee", "  - 3", r":7: photos\.1: expected a valid string, found 3"),
+        ("[alexnet]", "[]", ":4: networks: List should have at least 1 item"),
+        (", marginal]", ", marginl]", r":8: panels\.1: expected 'sens.*found 'marginl' \(did you mean 'marginal'"),
         ("title: Three networks\n", "", ":1: title: missing"),
         ("title: Three networks", "seed: 2", ":2: expected YAML; found 'seed' twice"),
-        ("[alexnet]", "[alexnet", ":4: expected YAML; expected ',' or ']'"),
+        ("[alexnet]", "[alexnet", ":5: expected YAML; expected ',' or ']'"),
         ("title:", "\ttitle:", ":2: expected YAML; found character"),
         ("title: Three", "title: !!python/name:os.system Three", ":2: expected YAML; could not determine"),
         ("seed: 1", "seed: " + "9" * 5000, "expected YAML, found a value that cannot be read"),

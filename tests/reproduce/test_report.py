@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHEAP, PROJECT, Outcome, Reproduce, maps, noise
+from conftest import CHEAP, Outcome, Reproduce, maps, noise
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,13 +22,11 @@ from predict_diff.errors import ResultError
 from predict_diff.sealed import open_sealed, write_sealed
 from reproduce.claims import read_claims
 from reproduce.config import settings
-from reproduce.figures.make import figure_names
 from reproduce.figures.saving import KIND
 from reproduce.report import make
 from reproduce.report.made_figures import read_shown
 from reproduce.report.markup import Markup, element
 from reproduce.request import Request
-from reproduce.validation import read_yaml
 from reproduce.verifying.record import Finding, Header, Verdicts
 
 #: Elements without an end tag.
@@ -424,9 +422,3 @@ def test_the_commands_give_the_same_page_again(report: Reproduce, reproduce: Rep
     words = shlex.split(line[line.index("reproduce report") :])
     assert reproduce(*words[1:], "--figures", "figure1", "--no-verify").code == 0
     assert Path("results/report.html").read_bytes() == whole
-
-
-def test_captions_are_of_figures_that_exist() -> None:
-    captions = read_yaml(PROJECT / "reproduce" / "report" / "captions.yaml", make._Captions).captions
-    assert set(captions) <= set(figure_names())
-    assert {name for name in figure_names() if re.fullmatch(r"figure\d", name)} <= set(captions)
