@@ -13,7 +13,7 @@ from ..config import Figure, Panel, samplers_of
 from ..explanation import Explanation
 from ..runner import Subject
 from .drawing import Drawing
-from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, legend, settings_line, stand_ins
+from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, headline, legend, settings_line, stand_ins
 from .scene import Scene
 
 #: Inches: the width of three groups fills the text; what a panel's label and colour bar take; the title of a group.
@@ -50,8 +50,6 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     for row, photo in enumerate(photos):
         for column, network in enumerate(networks):
             item, place = by_place[photo, network], cells[row, column]
-            name, probability = item.best[0]
-            title = f"{item.classifier.card.title}: {name}, p = {probability:.2f}"
-            place.suptitle(title, fontsize=GROUP, parse_math=False)
+            place.suptitle(headline(item), fontsize=GROUP, parse_math=False)
             panels.draw(place.subplots(2, columns, squeeze=False).ravel(), configuration.panels, item)
     return panels.drawing(picture)

@@ -14,7 +14,7 @@ from ..explanation import Explanation
 from ..runner import Subject
 from .drawing import Drawing
 from .iclr import later_version
-from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, label, settings_line, stand_ins
+from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, headline, label, settings_line, stand_ins
 from .scene import Scene
 
 #: Inches: the side of one of the five panels in a row; what a row's title, labels and colour bars take.
@@ -53,8 +53,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     panels = Panels(palette)
     rows = picture.subfigures(len(explanations), 1, squeeze=False)[:, 0]
     for row, item in zip(rows, explanations, strict=True):
-        name, probability = item.best[0]
-        row.suptitle(f"{item.classifier.card.title}: {name}, p = {probability:.2f}", fontsize=GROUP, parse_math=False)
+        row.suptitle(headline(item), fontsize=GROUP, parse_math=False)
         first, *others = row.subplots(1, 5)
         panels.photo(first, item)
         limit = common_limit(item)

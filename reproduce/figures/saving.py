@@ -23,13 +23,22 @@ KIND = "prediction-difference figure 2"
 #: Dots per inch of the PNG.
 _RESOLUTION = 250
 
+#: Pixels along a side that matplotlib can draw.
+_LARGEST_SIDE = (1 << 16) - 1
+
 
 def save(drawing: Drawing, stem: Path) -> list[Path]:
     """Write the picture as PNG and PDF, and the arrays of its panels.
 
     The HDF5 file has a group for each photo before each network, in the order of the panels. It holds their arrays,
-    and says how they were made.
+    and says how they were made. ResultError if they cannot be written, or the picture would be too large.
     """
+    longest = max(drawing.picture.get_size_inches()) * _RESOLUTION
+    if longest > _LARGEST_SIDE:
+        raise ResultError(
+            f"{stem}.png: expected a picture of at most {_LARGEST_SIDE:,} pixels along a side, found {longest:,.0f}; "
+            f"choose fewer --photos: maps that are complete are kept"
+        )
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf", ".h5")]
     for path in paths[:2]:
         with whole_file(path, ResultError) as file, warnings.catch_warnings():

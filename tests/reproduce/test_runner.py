@@ -18,6 +18,7 @@ from predict_diff.samplers import pool_limits
 from reproduce import forecast, networks, runner
 from reproduce.classifier import Engine, open_classifier
 from reproduce.config import FaultName, Settings, settings
+from reproduce.figures import saving
 from reproduce.photos import read_photo
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -404,3 +405,9 @@ def test_damaged_statistics_are_named_and_fitted_again_only_by_force(explain: Re
     assert outcome.code == 0
     assert "they are fitted again" in outcome.err
     assert path.read_bytes() == whole
+
+
+def test_a_picture_that_would_be_too_large_is_refused(explain: Reproduce, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "_LARGEST_SIDE", 20)
+    assert "cat-tiny.png: expected a picture of at most 20 pixels along a side, found" in explain().error
+    assert not list(Path("results/explain").glob("*"))
