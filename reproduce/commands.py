@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args
 
 import click
 
 from predict_diff import __version__
 from predict_diff.errors import PredictDiffError, closest
 
-from .config import FaultName, Panel, SamplerName, check_threads, named_settings
+from .config import Panel, SamplerName, check_threads
 from .conversion import convert, inspect
-
-F = TypeVar("F", bound=Callable[..., Any])
+from .options import Names, OneOf, method_options, out_option, shown_options
 
 
 class _Commands(click.Group):
@@ -28,52 +26,6 @@ class _Commands(click.Group):
                 f"expected a command ({', '.join(known)}), found '{args[0]}'{closest(args[0], known)}", ctx
             )
         return super().resolve_command(ctx, args)
-
-
-class _OneOf(click.Choice):
-    """One of some names; the closest is suggested for an unknown one."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.choices:
-            known = ", ".join(self.choices)
-            self.fail(f"expected one of {known}, found '{value}'{closest(value, self.choices)}", param, ctx)
-        return str(value)
-
-
-class _Names(click.ParamType):
-    """Names separated by commas or spaces."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        if isinstance(value, list):
-            return value
-        found = [name for part in self._parts(str(value)) for name in self._split(part)]
-        if not found:
-            self.fail("expected at least one name, found none", param, ctx)
-        return found
-
-    def _parts(self, text: str) -> list[str]:
-        return text.split(",")
-
-    def _split(self, part: str) -> list[str]:
-        return part.split()
-
-
-class _PhotoNames(_Names):
-    """Names and paths, which may themselves hold commas and spaces if that is what the files are called."""
-
-    def _parts(self, text: str) -> list[str]:
-        return [text] if self._is_photo(text) else super()._parts(text)
-
-    def _split(self, part: str) -> list[str]:
-        return [part.strip()] if self._is_photo(part.strip()) else super()._split(part)
-
-    @staticmethod
-    def _is_photo(text: str) -> bool:
-        from .photos import is_photo
-
-        return is_photo(text)
 
 
 @click.group(
@@ -92,88 +44,6 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-def _out(purpose: str) -> Callable[[F], F]:
-    return click.option(
-        "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help=purpose
-    )
-
-
-def _method_options(function: F) -> F:
-    """Options that say how an explanation is computed; the same for figures and photos."""
-    known = named_settings()
-    options = [
-        click.option(
-            "--variant",
-            type=_OneOf(list(known.variants)),
-            default="paper",
-            show_default=True,
-            help="What is reproduced: the paper, its later version, or the authors' code.",
-        ),
-        click.option(
-            "--profile",
-            type=_OneOf(list(known.profiles)),
-            help="What it costs: hours on a GPU, or minutes on a CPU. Default: paper on a GPU, else quick.",
-        ),
-        click.option("--k", type=int, help="Side of a window in pixels. Default: the variant's."),
-        click.option(
-            "--l", type=int, help="Side of the outer patch in pixels. Default: as much larger than k as in the variant."
-        ),
-        click.option("--samples", type=int, help="S, samples of each window. Default: the profile's or variant's."),
-        click.option("--stride", type=int, help="Step between windows in pixels, at most k. Default: the profile's."),
-        click.option(
-            "--faults",
-            type=_Names(),
-            help="With authors_code: which of its known faults to repeat, separated by commas, or 'none'. Default: "
-            f"all of them: {', '.join(get_args(FaultName))}.",
-        ),
-        click.option("--seed", type=int, help="Seed of all that is random. Default: the figure's, or 0."),
-        click.option(
-            "--pool",
-            default="default",
-            show_default=True,
-            help="Folder of photos that samplers draw from, or 'default': those that come with scikit-image.",
-        ),
-        click.option(
-            "--provider",
-            type=_OneOf(["auto", "cpu", "cuda"]),
-            default="auto",
-            show_default=True,
-            help="What runs the network; auto takes the CPU where CUDA cannot run, and says so.",
-        ),
-        click.option(
-            "--precision",
-            type=_OneOf(["full", "tf32", "fp16"]),
-            default="full",
-            show_default=True,
-            help="Of the network's arithmetic. tf32 (CUDA only) and fp16 are for speed on a GPU, and not exact: by how "
-            "much is measured and stored with the map.",
-        ),
-        click.option("--gpus", type=_Names(), help="Numbers of GPUs, such as 0,1: each computes a part of the maps."),
-        click.option(
-            "--evaluator",
-            type=_OneOf(["auto", "incremental", "minibatch"]),
-            default="auto",
-            show_default=True,
-            help="Recompute only what a window can change, or everything; auto takes the faster. The map is the same, "
-            "but for rounding.",
-        ),
-        click.option("--batch-size", type=int, help="Photos in a batch. Default: chosen from memory."),
-        click.option("--threads", type=int, help="Threads on the CPU. Default: all cores."),
-        click.option(
-            "--palette",
-            type=_OneOf(["paper", "safe"]),
-            default="paper",
-            show_default=True,
-            help="Colours: the paper's, or safe for the colour-blind.",
-        ),
-        click.option("--force", is_flag=True, help="Compute the maps in damaged files again."),
-        _out("Folder for results; maps that are there already are not computed again."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 def _figure(name: str, networks: list[str] | None, photos: list[str] | None, **options: Any) -> None:
     from .figures.make import make_figure
     from .request import request
@@ -184,7 +54,7 @@ def _figure(name: str, networks: list[str] | None, photos: list[str] | None, **o
 
 def _add_figures() -> None:
     for path in sorted(Path(__file__).parent.glob("figures/*.yaml")):
-        command = _method_options(partial(_figure, path.stem))
+        command = method_options(partial(_figure, path.stem))
         command = click.option(
             "--set",
             "fields",
@@ -192,19 +62,7 @@ def _add_figures() -> None:
             metavar="NAME=VALUE",
             help=f"A field of {path.name} to set otherwise, its value in YAML: photos=[chelsea]. Can be repeated.",
         )(command)
-        command = click.option(
-            "--photos",
-            type=_PhotoNames(),
-            help="Photos, separated by commas: default ones such as chelsea, files in data/photos/, or paths. "
-            "Default: the figure's.",
-        )(command)
-        command = click.option(
-            "--networks",
-            "networks",
-            type=_Names(),
-            help="Networks in models/, or ONNX files converted from them, separated by commas. Default: the paper's; "
-            "as long as their weights are missing, the embedded ones.",
-        )(command)
+        command = shown_options("the figure's")(command)
         commands.command(path.stem, help=f"Draw {_title(path)}", short_help=f"Draw {_title(path)}")(command)
 
 
@@ -227,13 +85,13 @@ def _title(path: Path) -> str:
 )
 @click.option(
     "--sampler",
-    type=_OneOf([*get_args(SamplerName), "both"]),
+    type=OneOf([*get_args(SamplerName), "both"]),
     default="both",
     show_default=True,
     help="What stands in for a window: the same place of other photos, or draws given what surrounds it.",
 )
 @click.option("--preview", is_flag=True, help="Draw a coarse map first, and refine it in place until it is exact.")
-@_method_options
+@method_options
 def explain(
     photo: str,
     network: str,
@@ -287,9 +145,9 @@ def list_networks() -> None:
 
 
 @commands.command(short_help="Measure what Algorithm 1 costs, in time and memory.")
-@_out("Folder for benchmark.json.")
+@out_option("Folder for benchmark.json.")
 @click.option("--threads", type=int, help="Threads on the CPU. Default: all cores.")
-@click.option("--networks", "names", type=_Names(), help="Networks in models/, separated by commas. Default: all.")
+@click.option("--networks", "names", type=Names(), help="Networks in models/, separated by commas. Default: all.")
 @click.option("--growth/--no-growth", default=True, show_default=True, help="How costs grow with k, S, targets, input.")
 def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: bool) -> None:
     """Measure an evaluation, incremental and mini-batched, and what Algorithm 1 costs around it."""
@@ -305,7 +163,7 @@ def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: b
 @click.option(
     "--claims",
     "ids",
-    type=_Names(),
+    type=Names(),
     help="Ids of claims in claims.yaml, separated by commas; the others keep their verdicts. Default: all.",
 )
 @click.option(
@@ -320,20 +178,8 @@ def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: b
     metavar="FOLDER",
     help="Published outputs of the paper's networks, as reference_outputs.yaml names them.",
 )
-@click.option(
-    "--networks",
-    "networks",
-    type=_Names(),
-    help="Networks in models/, or ONNX files converted from them, separated by commas. Default: the paper's; as long "
-    "as their weights are missing, the embedded ones.",
-)
-@click.option(
-    "--photos",
-    type=_PhotoNames(),
-    help="Photos, separated by commas: default ones such as chelsea, files in data/photos/, or paths. Default: those "
-    "of claims.yaml.",
-)
-@_method_options
+@shown_options("those of claims.yaml")
+@method_options
 def verify(
     ids: list[str] | None,
     imagenet: Path | None,
@@ -355,7 +201,7 @@ def verify(
 
 
 @commands.command(short_help="Write one HTML page with all figures and all claims.")
-@click.option("--figures", "figures", type=_Names(), help="Figures to show, separated by commas. Default: all.")
+@click.option("--figures", "figures", type=Names(), help="Figures to show, separated by commas. Default: all.")
 @click.option(
     "--no-verify",
     "check_claims",
@@ -363,9 +209,8 @@ def verify(
     default=True,
     help="Check no claim; the page has the verdicts that are there.",
 )
-@click.option("--networks", "networks", type=_Names(), help="As for each figure. Default: the figure's.")
-@click.option("--photos", type=_PhotoNames(), help="As for each figure. Default: the figure's.")
-@_method_options
+@shown_options("each figure's")
+@method_options
 def report(
     figures: list[str] | None,
     check_claims: bool,
