@@ -7,7 +7,8 @@ READY  := $(VENV)/.installed
 
 # Passed on where they are given: make figure1 PROFILE=paper NETWORKS=alexnet PHOTOS="a.jpg b.jpg" OUT=elsewhere
 OPTIONS := $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(PHOTOS),--photos "$(PHOTOS)")
-FIELDS  := $(foreach field,$(SET),--set '$(field)')
+# One field, whatever its value holds: make figure6 SET='maps={rule: strongest, count: 4}'
+FIELDS  := $(if $(SET),--set '$(subst ','\'',$(SET))')
 METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(VARIANT)") \
            $(if $(SAMPLES),--samples "$(SAMPLES)") $(if $(STRIDE),--stride "$(STRIDE)") $(if $(SEED),--seed "$(SEED)") \
            $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(GPUS),--gpus "$(GPUS)") \
@@ -26,7 +27,8 @@ EXTRAS  := iclr_sampling iclr_window iclr_networks
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo "  figure1 to figure6, $(subst $(space),$(comma) ,$(EXTRAS)) draw one figure each. They take NETWORKS, PHOTOS, PROFILE,"
-	@echo "  VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, PALETTE, FORCE, OUT, SET (a field of the YAML)"
+	@echo "  VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, PALETTE, FORCE, OUT, and SET, one field of the"
+	@echo "  YAML, in quotes: SET='maps={rule: strongest, count: 4}'"
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=...")'

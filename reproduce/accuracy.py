@@ -1,4 +1,4 @@
-"""Accuracy of a network on labelled photos, beside the published one.
+"""Accuracy of a network on labelled photos.
 
 What has been found of each photo is kept in a file as soon as it is known, so that hours of work on 50,000 photos can
 be stopped anywhere.
@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,12 @@ from numpy.typing import NDArray
 from predict_diff.errors import ConfigurationError, ImageError, NetworkError
 from predict_diff.network.minibatch import suggested_batch_size
 
-from .card import Accuracy as PublishedAccuracy
 from .classifier import Classifier
 from .imagenet import LabelledPhoto
 from .photos import printable, read_photo
 from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
-
-#: Percentage points that decoder and implementation of resizing may cost; see `compare`.
-READING_TOLERANCE = 0.5
 
 #: Two-sided 95 % of a normal distribution, in standard errors.
 _QUANTILE = 1.96
@@ -57,50 +52,23 @@ class Accuracy:
     unreadable: int
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A measured accuracy beside the published one; see `compare`. All numbers in percent or percentage points."""
+def half_interval(published: float, count: int) -> float:
+    """How far the accuracy on some photos may be from the published one by chance alone, in percentage points.
 
-    measured: float
-    published: float
-    standard_error: float
-    allowed: float
-
-    @property
-    def verdict(self) -> Literal["reproduced", "deviates"]:
-        return "reproduced" if abs(self.measured - self.published) <= self.allowed else "deviates"
-
-
-def compare(measured: float, published: float, count: int) -> Comparison:
-    """Whether a measured accuracy reproduces a published one.
-
-    It does if they differ by at most 1.96 standard errors and 0.5 percentage points. The standard error is the
-    binomial sqrt(p (1 - p) / n) of n photos drawn at random, with p the published accuracy, which is what is doubted:
-    with the measured one, three photos that are all right would have none. The half point is for what the published
-    number does not tell: the decoder of the photos and how resizing is implemented. On all 50,000 photos it is what
-    counts, for there the standard error is 0.2. Photos of a few classes only are not drawn at random; nothing follows
+    Half of the 95 % interval: 1.96 standard errors, the binomial sqrt(p (1 - p) / n) of n photos drawn at random, with
+    p the published accuracy, which is what is doubted: with the measured one, three photos that are all right would
+    have none. On all 50,000 photos it is 0.4. Photos of a few classes only are not drawn at random; nothing follows
     from them.
 
     Parameters
     ----------
-    measured, published : float
+    published : float
         In percent.
     count : int
         Photos that were measured; at least 1.
     """
     share = published / 100
-    standard_error = 100 * math.sqrt(share * (1 - share) / count)
-    return Comparison(measured, published, standard_error, _QUANTILE * standard_error + READING_TOLERANCE)
-
-
-def compare_with_card(accuracy: Accuracy, published: PublishedAccuracy) -> dict[str, Comparison]:
-    """``top1`` and, where it is published, ``top5`` beside the card's."""
-    pairs = {"top1": (accuracy.top1, published.top1), "top5": (accuracy.top5, published.top5)}
-    return {
-        name: compare(measured, expected, accuracy.count)
-        for name, (measured, expected) in pairs.items()
-        if expected is not None
-    }
+    return _QUANTILE * 100 * math.sqrt(share * (1 - share) / count)
 
 
 def measure_accuracy(
@@ -109,6 +77,7 @@ def measure_accuracy(
     store: Path,
     batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    force: bool = False,
 ) -> Accuracy:
     """Classify photos as the network's card says, one centre crop each.
 
@@ -126,6 +95,8 @@ def measure_accuracy(
         Photos in a batch; chosen from memory by default.
     progress : callable, optional
         Called with the photos done and all photos, after each batch.
+    force : bool
+        What is damaged of the file of ranks is found again.
 
     Raises
     ------
@@ -139,7 +110,7 @@ def measure_accuracy(
         If the file of ranks is another's, or cannot be read or written.
     """
     _check(classifier, photos, batch_size)
-    known = Ranks(classifier, store)
+    known = Ranks(classifier, store, force)
     ranks: list[int] = []
     unreadable: dict[str, ImageError] = {}
     # Never larger than the set: a padded batch costs as much as a full one.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from predict_diff.errors import ConfigurationError, NetworkError, PredictDiffError, ResultError, closest
 from predict_diff.network.runtime import check_precision, choose_provider
@@ -20,33 +20,22 @@ from .command_lines import command_line
 from .config import Seed
 from .forecast import check_folder
 from .photos import user_path
+from .pools import pool
 from .request import Request
 from .validation import Strict, read_yaml
+from .verifying.checks.top_class import right_synsets
 from .verifying.material import Material
 from .verifying.measurement import Measurement, NotMeasurableError
 from .verifying.record import Finding, Header, Measured, NetworkRecord, Verdicts, read_verdicts
-from .verifying.registry import checks
-from .verifying.verdict import Expected, Verdict, verdict
+from .verifying.registry import arguments, checks
+from .verifying.verdict import Claim, Verdict, verdict
 
 logger = logging.getLogger(__name__)
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 
 Names = Annotated[list[str], Field(min_length=1)]
-
-
-class Claim(Strict):
-    """One entry of claims.yaml, where the fields are explained."""
-
-    id: str
-    place: str
-    statement: str
-    check: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    meaning: str
-    expected: Expected
-    why: str
-    trained: bool
+Unit = TypeVar("Unit", str, int)
 
 
 class Claims(Strict):
@@ -56,6 +45,15 @@ class Claims(Strict):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     recognised: Annotated[dict[str, Names], Field(min_length=1)]
     claims: Annotated[list[Claim], Field(min_length=1)]
+
+    @field_validator("photos", "seeds")
+    @classmethod
+    def _once(cls, named: list[Unit]) -> list[Unit]:
+        # A copy is no independent unit: it would make intervals narrower than they are.
+        for one, count in Counter(named).items():
+            if count > 1:
+                raise ValueError(f"expected each once, found {one} {count} times; name another")
+        return named
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -85,7 +83,13 @@ class Folders:
 
 
 def read_claims(path: Path = CLAIMS) -> Claims:
-    """The claims. ConfigurationError if something is wrong with the file, or a claim's check does not exist."""
+    """The claims.
+
+    Raises
+    ------
+    ConfigurationError
+        If something is wrong with the file, a claim's check does not exist, or takes no such parameters.
+    """
     found = read_yaml(path, Claims)
     for claim in found.claims:
         if claim.check not in checks():
@@ -93,6 +97,13 @@ def read_claims(path: Path = CLAIMS) -> Claims:
                 f"{path}: claim {claim.id}: check: expected one of {', '.join(sorted(checks()))}, found "
                 f"'{claim.check}'{closest(claim.check, checks())}"
             )
+        where = f"{path}: claim {claim.id}: parameters"
+        parameters = arguments(claim.check, claim.parameters, where)
+        if claim.check == "top_class":
+            try:
+                right_synsets(parameters["photos"], found.recognised)
+            except ConfigurationError as reason:
+                raise ConfigurationError(f"{where}: {reason}") from reason
     return found
 
 
@@ -102,14 +113,15 @@ def verify(
     folders: Folders | None = None,
     claims: Claims | None = None,
 ) -> Verdicts:
-    """Check claims, and write ``verify.json`` into the folder for results.
+    """Check claims, and write ``verify.json`` into the folder for results, anew after each of them.
 
     Parameters
     ----------
     request : Request
         Its networks and photos replace those of claims.yaml; its seed is added to the seeds there.
     ids : sequence of str, optional
-        Which claims; the others keep the verdicts that the file has of them. All by default.
+        Which claims. The others keep the verdicts that the file has of them, unless claims.yaml now says something
+        else. All by default. None of them (an empty sequence) writes nothing, and refuses verdicts on something else.
     folders : Folders, optional
     claims : Claims, optional
         By default those of claims.yaml.
@@ -117,7 +129,7 @@ def verify(
     Returns
     -------
     Verdicts
-        As the file has them.
+        As the file has them, but for those on claims that have changed.
 
     Raises
     ------
@@ -130,22 +142,15 @@ def verify(
     path = request.choices.out / "verify.json"
     material = _material(request, claims, folders)
     _check(request, material)
-    earlier = _earlier(path, request.choices.force)
     header = _header(material)
-    if ids is not None and earlier is not None and not earlier.header.agrees(header):
-        if not request.choices.force:
-            raise ResultError(
-                f"{path}: expected verdicts on the same networks and photos with the same settings, found others; run "
-                f"all claims, choose another folder with --out, or say --force to leave the others out"
-            )
-        earlier = None
-    kept = {finding.id: finding for finding in earlier.claims} if ids is not None and earlier is not None else {}
+    earlier = _earlier(path, header, request.choices.force, replace=ids is None)
+    known = _holding(earlier, claims)
     for number, claim in enumerate(chosen, 1):
         logger.info("Claim %d of %d, %s: %s", number, len(chosen), claim.id, claim.statement)
-        kept[claim.id] = examine(claim, material, rerun(claim.id, request, folders))
-    found = Verdicts(header=header, claims=[kept[claim.id] for claim in claims.claims if claim.id in kept])
-    found.write(path)
-    return found
+        known[claim.id] = examine(claim, material, rerun(claim.id, request, folders))
+        # After each, since the next may take hours, and be stopped.
+        _in_order(header, claims, known).write(path)
+    return _in_order(header, claims, known)
 
 
 def examine(claim: Claim, material: Material, command: str) -> Finding:
@@ -162,7 +167,7 @@ def examine(claim: Claim, material: Material, command: str) -> Finding:
     measured: Measurement | None = None
     word: Verdict = "not measurable here"
     try:
-        measured = checks()[claim.check](own, **claim.parameters)
+        measured = checks()[claim.check](own, **arguments(claim.check, claim.parameters, "parameters"))
     except PredictDiffError as reason:
         because = str(reason).removeprefix("because ")
     else:
@@ -171,12 +176,15 @@ def examine(claim: Claim, material: Material, command: str) -> Finding:
         id=claim.id,
         place=claim.place,
         statement=claim.statement,
+        check=claim.check,
+        parameters=claim.parameters,
         meaning=claim.meaning,
         measured=None if measured is None else Measured.from_measurement(measured),
         expected=claim.expected,
         verdict=word,
         because=because,
         why=claim.why,
+        trained=claim.trained,
         rerun=command,
         networks=[classifier.name for classifier in own.used.networks.values()],
         photos=list(own.used.photos),
@@ -198,6 +206,10 @@ def _material(request: Request, claims: Claims, folders: Folders) -> Material:
 def _check(request: Request, material: Material) -> None:
     """Raise what is wrong with what the user asked for: it would be wrong for every claim."""
     check_folder(request.choices.out)
+    if len(request.gpus) > 1:
+        raise ConfigurationError(
+            f"gpus: expected one, which all claims are measured on, found {','.join(map(str, request.gpus))}; name one"
+        )
     engine = request.engine
     check_precision(engine.precision, engine.device, choose_provider(engine.provider))
     for name in request.networks or []:
@@ -221,17 +233,45 @@ def _check(request: Request, material: Material) -> None:
         return
 
 
-def _earlier(path: Path, force: bool) -> Verdicts | None:
-    """The verdicts that are there. ResultError if they are damaged, unless they may be replaced."""
+def _earlier(path: Path, header: Header, force: bool, replace: bool) -> list[Finding]:
+    """What has been found before of the same networks and photos with the same settings.
+
+    Raises
+    ------
+    ResultError
+        If the file is damaged, or has others and is not to be replaced by all claims anew; unless forced.
+    """
     if not path.exists():
-        return None
+        return []
     try:
-        return read_verdicts(path)
+        found = read_verdicts(path)
     except ResultError as damage:
         if not force:
             raise
         logger.warning("%s; it is replaced.", str(damage).split(";")[0])
-        return None
+        return []
+    if found.header.agrees(header):
+        return found.claims
+    if force or replace:
+        return []
+    raise ResultError(
+        f"{path}: expected verdicts on the same networks and photos with the same settings, found others; run all "
+        f"claims, choose another folder with --out, or say --force to leave the others out"
+    )
+
+
+def _holding(earlier: Sequence[Finding], claims: Claims) -> dict[str, Finding]:
+    """Those of earlier findings, by id, whose claims claims.yaml has unchanged; the others are logged."""
+    today = {claim.id: claim for claim in claims.claims}
+    holding = {one.id: one for one in earlier if one.id in today and one.is_about(today[one.id])}
+    changed = [one.id for one in earlier if one.id not in holding]
+    if changed:
+        logger.info("claims: verdicts on what claims.yaml no longer says are left out: %s.", ", ".join(changed))
+    return holding
+
+
+def _in_order(header: Header, claims: Claims, known: Mapping[str, Finding]) -> Verdicts:
+    return Verdicts(header=header, claims=[known[claim.id] for claim in claims.claims if claim.id in known])
 
 
 def _header(material: Material) -> Header:
@@ -244,7 +284,9 @@ def _header(material: Material) -> Header:
         settings=material.settings(material.seeds[0]).model_dump(exclude={"seed"}),
         seeds=material.seeds,
         photos=[photo.name for photo in material.photos],
+        photos_sha256=[photo.sha256 for photo in material.photos],
         pool=request.choices.pool,
+        pool_sha256=pool(request.choices.pool, leave_out=None).digest,
         provider=choose_provider(request.engine.provider),
         precision=request.engine.precision,
         networks=used,

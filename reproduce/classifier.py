@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predict_diff.caffe.preprocess import Preprocessing
-from predict_diff.errors import ConfigurationError, NetworkError
+from predict_diff.errors import ConfigurationError, NetworkError, closest
 from predict_diff.network.network import Network
 from predict_diff.network.runtime import Precision, Provider
 from predict_diff.targets import Target
@@ -77,17 +77,33 @@ class Classifier:
         ConfigurationError
             If the blob has no feature maps.
         NetworkError
-            If there is no such blob; the message has the closest names.
+            If there is no such blob; the message has the closest roles and blobs of feature maps.
         """
-        blob = self.network.resolve(self.card.blobs.convolutional.model_dump().get(which, which))
+        roles = self.card.blobs.convolutional.model_dump()
+        name = roles.get(which, which)
+        try:
+            blob = self.network.resolve(name)
+        except NetworkError as reason:
+            raise NetworkError(
+                f"{self.network.name}: expected {', '.join(roles)}, or the name of a blob of feature maps, found "
+                f"'{name}'{closest(name, [*roles, *self._spatial_blobs])}"
+            ) from reason
         shape = self.network.blobs[blob]
         if len(shape) != 3:
-            spatial = [name for name, other in self.network.blobs.items() if len(other) == 3 and "@" not in name]
             raise ConfigurationError(
                 f"blob: expected one of {self.card.title}'s with feature maps, (maps, height, width), such as "
-                f"{', '.join(spatial[-3:])}, found '{blob}' with shape {shape}"
+                f"{', '.join([*roles, *self._spatial_blobs[-3:]])}, found '{blob}' with shape {shape}"
+                f"{closest(which, [*roles, *self._spatial_blobs])}"
             )
         return blob
+
+    @property
+    def _spatial_blobs(self) -> list[str]:
+        """Blobs that have feature maps; without those that in-place layers make anew, and without the photo."""
+        shapes = self.network.blobs.items()
+        return [
+            name for name, shape in shapes if len(shape) == 3 and "@" not in name and name != self.network.input_name
+        ]
 
     def feature_maps(self, which: str) -> tuple[Target, ...]:
         """The mean of each feature map of a blob; errors are those of `spatial_blob`."""

@@ -17,11 +17,11 @@ def command_line(command: str, request: Request, **more: Any) -> str:
         What stands behind `reproduce`.
     request : Request
     **more
-        Options of this command alone; those that are None are left out.
+        Options of this command alone; those that are None are left out, and True is a flag. A `_` stands for `-`.
     """
     engine, choices = request.engine, request.choices
     options: dict[str, Any] = {
-        **more,
+        **{name.replace("_", "-"): value for name, value in more.items()},
         "networks": _names(request.networks),
         "photos": _names(request.photos),
         "variant": request.variant if request.variant != "paper" else None,
@@ -39,8 +39,12 @@ def command_line(command: str, request: Request, **more: Any) -> str:
         "palette": request.palette if request.palette != "paper" else None,
         "out": choices.out if str(choices.out) != "results" else None,
     }
-    words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    words = [_option(name, value) for name, value in options.items() if value is not None]
     return " ".join(["reproduce", command, *words])
+
+
+def _option(name: str, value: Any) -> str:
+    return f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}"
 
 
 def _names(names: list[str] | None) -> str | None:

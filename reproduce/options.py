@@ -156,7 +156,7 @@ def method_options(function: F) -> F:
             show_default=True,
             help="Colours: the paper's, or safe for the colour-blind.",
         ),
-        click.option("--force", is_flag=True, help="Compute the maps in damaged files again."),
+        click.option("--force", is_flag=True, help="Replace damaged result files: maps, figures, verdicts, ranks."),
         out_option("Folder for results; maps that are there already are not computed again."),
     ]
     for option in reversed(options):

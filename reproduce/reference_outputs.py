@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import onnx
@@ -107,11 +107,12 @@ class ReferenceCheck:
     reason: str = ""
 
     @property
-    def verdict(self) -> Literal["reproduced", "deviates", "not measurable here"]:
+    def in_tolerances(self) -> float | None:
+        """The difference that comes closest to its tolerance, or goes farthest beyond; None if nothing was compared."""
         if self.largest_difference is None or self.tolerance is None or self.mean_difference is None:
-            return "not measurable here"
-        within_mean = self.mean_tolerance is None or self.mean_difference <= self.mean_tolerance
-        return "reproduced" if self.largest_difference <= self.tolerance and within_mean else "deviates"
+            return None
+        of_mean = 0.0 if self.mean_tolerance is None else self.mean_difference / self.mean_tolerance
+        return max(self.largest_difference / self.tolerance, of_mean)
 
 
 @cache

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predict_diff.algorithm import check_settings, measures_of, prediction_difference
-from predict_diff.authors_code import stale_window
 from predict_diff.errors import ResultError
 from predict_diff.network.choosing import EvaluatorName, choose_evaluator
 from predict_diff.network.incremental import IncrementalEvaluator
@@ -30,6 +29,7 @@ from predict_diff.windows import WindowGrid, surround_positions
 from .classifier import Classifier
 from .config import SamplerName, Settings
 from .explanation import Explanation
+from .faults import refuse_impossible
 from .photos import Photo
 from .pools import Pool, pool
 from .progress import Progress, duration
@@ -188,11 +188,11 @@ class Subject:
 
     def check(self) -> None:
         """Raise whatever is impossible about settings, targets and pool, or wrong with stored maps."""
+        faults, windows = self.settings.fault_switches, len(self.grid)
+        refuse_impossible(faults, self.classifier.network, self.targets, windows, self.settings.samples)
         if self.choices.force:
             self.clear_damaged()
-        _ = self.targets, self.grid, self.pool, [self.stored(name) or self.coarser(name) for name in self.samplers]
-        if self.settings.fault_switches.stale_window:
-            stale_window(len(self.grid), self.settings.samples)
+        _ = self.pool, [self.stored(name) or self.coarser(name) for name in self.samplers]
 
     def bytes_to_write(self) -> int:
         """What the files that are still missing take, at most, in bytes."""

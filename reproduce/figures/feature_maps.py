@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.stats import rankdata
 
-from predict_diff.algorithm import refuse_feature_maps
 from predict_diff.errors import ConfigurationError
 
 from ..classifier import Classifier
@@ -73,12 +72,12 @@ class Choice(Strict):
         if strange:
             raise ConfigurationError(
                 f"maps: expected numbers from 0 to {available - 1}, for {owner} has {available} feature maps, found "
-                f"{strange[0]}; choose others with --set maps=[...]"
+                f"{strange[0]}; choose others with --set 'maps=[...]'"
             )
         if self.count is not None and self.count > available:
             raise ConfigurationError(
                 f"maps: expected at most {available}, as many feature maps as {owner} has, found count {self.count}; "
-                f"choose fewer with --set maps={{rule: {self.rule}, count: {available}}}"
+                f"choose fewer with --set 'maps={{rule: {self.rule}, count: {available}}}'"
             )
 
     def choose(self, explanations: Sequence[Explanation]) -> list[int]:
@@ -109,16 +108,13 @@ def subjects_of(scene: Scene, blobs: Sequence[str], choice: Choice) -> list[Subj
     Raises
     ------
     ConfigurationError
-        If a blob has no feature maps, or not those that are to be drawn, or the authors' code is repeated, which
-        cannot average over them.
+        If a blob has no feature maps, or not those that are to be drawn.
     NetworkError
         If a network has no such blob.
     """
     maps = {(classifier, which): classifier.feature_maps(which) for classifier in scene.classifiers for which in blobs}
     for (classifier, _), targets in maps.items():
         choice.check(classifier, targets[0].blob)
-        if scene.settings.fault_switches.no_feature_maps:
-            refuse_feature_maps(classifier.network, targets)
     return [
         scene.subject(photo, classifier, (SAMPLER,), maps[classifier, which])
         for classifier in scene.classifiers

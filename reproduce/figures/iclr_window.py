@@ -95,7 +95,7 @@ class WindowSubject(Subject):
             raise ConfigurationError(
                 f"window: expected a row of at most {last[0]} and a column of at most {last[1]}, so that {k} x {k} "
                 f"pixels lie in the input of {self.classifier.card.title} ({size[0]} x {size[1]}), found "
-                f"[{row}, {column}]; choose another with --set window=[ROW,COLUMN]"
+                f"[{row}, {column}]; choose another with --set 'window=[ROW,COLUMN]'"
             )
         if self.draws > len(self.pool):
             raise ConfigurationError(

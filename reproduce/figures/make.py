@@ -25,7 +25,7 @@ from ..runner import Subject
 from ..validation import read_yaml, with_fields
 from . import explain
 from .drawing import Drawing
-from .saving import save
+from .saving import refuse_damaged, save
 from .scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -67,12 +67,13 @@ def make_figure(name: str, request: Request) -> list[Path]:
     PredictDiffError
         For whatever the user can mend.
     """
-    configuration = read_figure(name, request)
+    configuration, stem = read_figure(name, request), request.choices.out / name
+    refuse_damaged(stem, request.choices.force)
     subjects = figure_subjects(name, request)
     _prepare(subjects, f"make {name} PROFILE=paper")
     compute_on_gpus(partial(figure_subjects, name), request)
     drawing = _module(name).draw(configuration, _explain(subjects), request.palette)
-    return save(drawing, request.choices.out / name)
+    return save(drawing, stem)
 
 
 def figure_subjects(name: str, request: Request) -> list[Subject]:
@@ -126,6 +127,7 @@ def explain_photo(
     build = partial(photo_subjects, photo, network, card, targets, samplers_of(panels))
     (subject,) = build(request)
     stem = request.choices.out / "explain" / subject.stem
+    refuse_damaged(stem, request.choices.force)
     stride = subject.settings.stride
     steps = subject.grid.coarser() if preview and subject.missing() else []
     seconds = _prepare(

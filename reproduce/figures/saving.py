@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import matplotlib as mpl
 import numpy as np
 
 from predict_diff.errors import ResultError
-from predict_diff.sealed import write_sealed
+from predict_diff.sealed import open_sealed, write_sealed
 from predict_diff.storage import whole_file
 
 from ..explanation import Explanation
 from .drawing import Drawing
+
+logger = logging.getLogger(__name__)
 
 #: What the HDF5 file says it is, with the version of its layout.
 KIND = "prediction-difference figure 2"
@@ -27,6 +30,31 @@ _RESOLUTION = 250
 _LARGEST_SIDE = (1 << 16) - 1
 
 
+def refuse_damaged(stem: Path, force: bool = False) -> None:
+    """Look at the HDF5 file that `save` would replace, before hours are spent on another.
+
+    Raises
+    ------
+    ResultError
+        If it is damaged, or another's, unless it may be replaced.
+    """
+    path = _path(stem, ".h5")
+    if not path.exists():
+        return
+    try:
+        with open_sealed(path, KIND):
+            return
+    except (OSError, ValueError, RuntimeError) as problem:
+        reason = " ".join(str(problem).split())
+        if force and path.is_file():
+            logger.warning("%s: it cannot be read (%s); it is made again.", path, reason)
+            return
+        raise ResultError(
+            f"{path}: expected the arrays of a figure (HDF5), but it cannot be read ({reason}); delete it, or say "
+            f"--force, to have it made again"
+        ) from problem
+
+
 def save(drawing: Drawing, stem: Path) -> list[Path]:
     """Write the picture as PNG and PDF, and the arrays of its panels.
 
@@ -36,10 +64,10 @@ def save(drawing: Drawing, stem: Path) -> list[Path]:
     longest = max(drawing.picture.get_size_inches()) * _RESOLUTION
     if longest > _LARGEST_SIDE:
         raise ResultError(
-            f"{stem}.png: expected a picture of at most {_LARGEST_SIDE:,} pixels along a side, found {longest:,.0f}; "
-            f"choose fewer --photos: maps that are complete are kept"
+            f"{_path(stem, '.png')}: expected a picture of at most {_LARGEST_SIDE:,} pixels along a side, found "
+            f"{longest:,.0f}; choose fewer --photos: maps that are complete are kept"
         )
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf", ".h5")]
+    paths = [_path(stem, suffix) for suffix in (".png", ".pdf", ".h5")]
     for path in paths[:2]:
         with whole_file(path, ResultError) as file, warnings.catch_warnings():
             # Names of photos may hold letters that the font lacks; they become boxes.
@@ -62,6 +90,11 @@ def save(drawing: Drawing, stem: Path) -> list[Path]:
 
     write_sealed(paths[2], KIND, fill, ResultError)
     return paths
+
+
+def _path(stem: Path, suffix: str) -> Path:
+    # Names of photos may hold dots, behind which no suffix is to be replaced.
+    return stem.with_name(stem.name + suffix)
 
 
 def _describe(group: h5py.Group, explanation: Explanation) -> None:

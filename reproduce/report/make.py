@@ -11,6 +11,7 @@ from predict_diff.storage import whole_file
 
 from ..claims import read_claims, verify
 from ..figures.make import figure_names, make_figure, read_figure
+from ..figures.saving import refuse_damaged
 from ..forecast import check_folder
 from ..request import Request
 from ..verifying.record import Verdicts, read_verdicts
@@ -47,33 +48,22 @@ def make_report(request: Request, names: Sequence[str] | None = None, check_clai
     for name in chosen:
         read_figure(name, request)
     check_folder(out)
-    for name in chosen:
-        _refuse_damaged(out / f"{name}.h5", request.choices.force)
+    if not request.choices.force:  # else each figure says that it is made again
+        for name in chosen:
+            refuse_damaged(out / name)
     claims = read_claims().claims
     verdicts = _stored_verdicts(out / "verify.json", request.choices.force and check_claims)
     if check_claims and verdicts and not request.choices.force:
-        verify(request, [])  # refuses verdicts that do not belong to this request
+        verify(_on_one_gpu(request), [])  # refuses verdicts that do not belong to this request
     figures = [_made(name, request) for name in chosen]
     if check_claims:
         verdicts = _complete(verdicts, [claim.id for claim in claims], request)
-    text = page(Contents(request, figures, verdicts, claims))
+    text = page(Contents(request, figures, verdicts, claims, tuple(chosen) if names else None, check_claims))
     path = out / "report.html"
     with whole_file(path, ResultError) as file:
         # Names of files may hold what is no UTF-8.
         file.write(text.encode("utf-8", "backslashreplace"))
     return path
-
-
-def _refuse_damaged(path: Path, force: bool) -> None:
-    """Raise ResultError for a figure's file that cannot be read, unless it may be replaced."""
-    if not path.exists():
-        return
-    try:
-        read_shown(path)
-    except ResultError as damage:
-        if not force:
-            raise
-        logger.warning("%s; it is made again.", str(damage).split(";")[0])
 
 
 def _stored_verdicts(path: Path, replace: bool) -> Verdicts | None:
@@ -97,9 +87,15 @@ def _complete(stored: Verdicts | None, known: Sequence[str], request: Request) -
     ResultError
         If the verdicts that are there were found with other settings, networks or photos, unless they may be replaced.
     """
-    found = verify(request, _without_verdict(known, stored)) if stored else verify(request)
+    alone = _on_one_gpu(request)
+    found = verify(alone, _without_verdict(known, stored)) if stored else verify(alone)
     left_out = _without_verdict(known, found)
-    return verify(request, left_out) if left_out else found
+    return verify(alone, left_out) if left_out else found
+
+
+def _on_one_gpu(request: Request) -> Request:
+    """Figures may be spread over several GPUs, claims are not."""
+    return request.on_gpu(request.gpus[0]) if len(request.gpus) > 1 else request
 
 
 def _without_verdict(known: Sequence[str], verdicts: Verdicts) -> list[str]:

@@ -43,12 +43,18 @@ class Contents:
         None if no claim has been checked.
     claims : list of Claim
         All there are.
+    named : tuple of str or None
+        The figures, if the user named them.
+    check_claims : bool
+        Whether claims without a verdict were to be checked.
     """
 
     request: Request
     figures: list[MadeFigure]
     verdicts: Verdicts | None
     claims: list[Claim]
+    named: tuple[str, ...] | None = None
+    check_claims: bool = True
 
     def measured_by(self, check: str) -> list[str]:
         """The ids of the claims that a check measures."""
@@ -105,7 +111,7 @@ def _header(contents: Contents) -> Markup:
         ("Claims", contents.verdicts.summary if contents.verdicts else "none checked"),
         ("Provider", distinct(networks, "provider").upper()),
         ("Precision", distinct(networks, "precision")),
-        ("Threads", "all cores" if engine.threads is None else str(engine.threads)),
+        ("Threads of this run", "all cores" if engine.threads is None else str(engine.threads)),
         ("Versions", _versions(figures)),
     ]
     return element(
@@ -148,8 +154,11 @@ def _accuracy_section(contents: Contents) -> Markup:
 
 
 def _commands_section(contents: Contents) -> Markup:
-    commands = ["report", *(figure.name for figure in contents.figures), "verify"]
-    lines = "\n".join(command_line(command, contents.request) for command in commands)
+    request = contents.request
+    figures = ",".join(contents.named) if contents.named else None
+    report = command_line("report", request, figures=figures, no_verify=None if contents.check_claims else True)
+    others = [command_line(name, request) for name in (*(figure.name for figure in contents.figures), "verify")]
+    lines = "\n".join([report, *others])
     words = "The first makes this page again; the others one figure each, and the verdicts."
     return element(
         "section", element("h2", "Commands"), element("p", words), element("pre", _code(lines)), id="commands"

@@ -1,4 +1,4 @@
-"""What several photos or seeds say together, and the verdict that follows."""
+"""What several photos or seeds say together, and on which side of a threshold that lies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from predict_diff.errors import ConfigurationError, ResultError
 from predict_diff.top_pixels import finite_values
 
 Relation = Literal["above", "below"]
-Verdict = Literal["reproduced", "deviates", "undecided"]
+Decision = Literal["reproduced", "deviates", "undecided"]
 
 #: How often an interval is to hold the true mean: the convention of the field.
 CONFIDENCE = 0.95
@@ -90,7 +90,7 @@ def spread(values: Sequence[float]) -> float:
     return float(np.std(array, ddof=1)) if len(array) > 1 else math.nan
 
 
-def decide(measured: Interval | float, relation: Relation, threshold: float) -> Verdict:
+def decide(measured: Interval | float, relation: Relation, threshold: float) -> Decision:
     """Whether a statistic lies where the claim puts it.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,16 @@ from ..classifier import Classifier, choose_networks, open_classifier
 from ..config import SamplerName, Settings, with_side
 from ..explanation import Explanation
 from ..imagenet import LabelledPhoto, validation_set
-from ..photos import Photo, read_photo
+from ..photos import Photo, printable, read_photo
 from ..request import Request
 from ..runner import Subject
 from .measurement import NotMeasurableError
+from .trained import untrained
+
+logger = logging.getLogger(__name__)
 
 #: The networks of the paper, in its order.
 ROLES = ("alexnet", "googlenet", "vgg16")
-
-#: A photo is recognised if one of so many highest classes is right.
-_HIGHEST = 5
 
 #: Explanations that are kept, since several claims are about the same: five photos, three networks and two seeds. At
 #: every window each takes 14 MB.
@@ -44,6 +45,8 @@ class _Shared:
     """What is opened once for all claims."""
 
     names: list[str] | None = None
+    distinct_names: list[str] | None = None
+    distinct_photos: list[str] | None = None
     classifiers: dict[str, Classifier] = field(default_factory=dict)
     photos: dict[str, Photo] = field(default_factory=dict)
     labelled: list[LabelledPhoto] | None = None
@@ -59,7 +62,8 @@ class Material:
     request : Request
         What the user chose; its seed is not looked at.
     photos : sequence of str
-        Names of photos, or paths.
+        Names of photos, or paths. Photos, networks and seeds count once, however often they are named: they are
+        independent units, and a copy tells nothing new.
     seeds : sequence of int
     recognised : mapping
         Names of photos whose class is known -> the synset ids that are right for it.
@@ -86,7 +90,7 @@ class Material:
     ) -> None:
         # Each subject has a seed of the claims': see `settings`.
         self.request = dataclasses.replace(request, seed=None)
-        self.seeds = list(seeds)
+        self.seeds = list(dict.fromkeys(seeds))
         self.recognised = recognised
         self.imagenet, self.references = imagenet, references
         self.used = Used()
@@ -101,14 +105,18 @@ class Material:
         return other
 
     def networks(self) -> list[Classifier]:
-        """AlexNet, GoogLeNet and VGG16 where all are there, else what stands in for them; or those the user named.
+        """AlexNet, GoogLeNet and VGG16 where all are there, or what stands in for them; or those the user named, once.
 
         Raises
         ------
         NotMeasurableError
             If one cannot be opened, or its weights are not trained and the claim needs them to be.
         """
-        return [self.classifier(name) for name in self._names()]
+        if self._shared.distinct_names is None:
+            names = self._names()
+            contents = [self._opened(name).network.sha256 for name in names]
+            self._shared.distinct_names = _distinct("networks", names, contents)
+        return [self.classifier(name) for name in self._shared.distinct_names]
 
     def network(self, role: str) -> Classifier:
         """The network that is, or stands in for, one of the paper's.
@@ -138,8 +146,11 @@ class Material:
 
     @property
     def photos(self) -> list[Photo]:
-        """The photos that maps are made of. ImageError if one cannot be read."""
-        return [self.photo(name) for name in self._photo_names]
+        """The photos that maps are made of, each picture once. ImageError if one cannot be read."""
+        if self._shared.distinct_photos is None:
+            contents = [self._read(name).sha256 for name in self._photo_names]
+            self._shared.distinct_photos = _distinct("photos", self._photo_names, contents)
+        return [self.photo(name) for name in self._shared.distinct_photos]
 
     def photo(self, name: str) -> Photo:
         """One photo; as `reproduce.photos.read_photo`."""
@@ -165,14 +176,10 @@ class Material:
         return self._shared.labelled
 
     def trained(self, classifier: Classifier) -> str | None:
-        """None if a network's weights are the published ones and do what trained weights do; else the reason.
-
-        The second counts, too, since a card can be edited: of the photos whose class is known, most must have it among
-        the five highest. Random weights put one of three synsets there once in 67 photos.
-        """
+        """None if a network is trained; else why it is taken for untrained."""
         known = self._shared.untrained
         if classifier.network.sha256 not in known:
-            known[classifier.network.sha256] = self._untrained(classifier)
+            known[classifier.network.sha256] = untrained(classifier, self.recognised, self._read)
         return known[classifier.network.sha256]
 
     def best_three(self, photo: Photo, classifier: Classifier) -> tuple[Target, ...]:
@@ -272,18 +279,16 @@ class Material:
             photos[name] = read_photo(name)
         return photos[name]
 
-    def _untrained(self, classifier: Classifier) -> str | None:
-        card = classifier.card
-        if classifier.network.metadata.get("weights_sha256") != card.weights.sha256:
-            return f"the weights of {card.title} are not the published ones, which the claim needs"
-        missed = [name for name, synsets in self.recognised.items() if not self._recognises(classifier, name, synsets)]
-        if 2 * len(missed) >= len(self.recognised):
-            return (
-                f"{card.title} does not recognise {', '.join(missed)}, as if its weights were random; the claim needs "
-                f"trained ones"
-            )
-        return None
 
-    def _recognises(self, classifier: Classifier, name: str, synsets: Sequence[str]) -> bool:
-        x = classifier.preprocessing(self._read(name).pixels)
-        return any(classifier.classes[index].synset in synsets for index, _ in classifier.best(x, _HIGHEST))
+def _distinct(what: str, names: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """The names whose contents no earlier one has; the others are logged."""
+    first: dict[str, str] = {}
+    repeated = []
+    for name, content in zip(names, contents, strict=True):
+        if content in first:
+            repeated.append(name)
+        else:
+            first[content] = name
+    if repeated:
+        logger.info("%s: each counts once; left out as repeated: %s.", what, printable(", ".join(repeated)))
+    return list(first.values())

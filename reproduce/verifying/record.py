@@ -16,50 +16,67 @@ from predict_diff.storage import whole_file
 from ..classifier import Classifier
 from ..validation import Strict, validated
 from .measurement import Measurement
-from .verdict import Expected, Verdict
+from .verdict import Claim, Verdict, verdict
 
 #: Bytes; fifty claims take 1e5.
 _AT_MOST = 1 << 23
 
 
 class Measured(Strict):
-    """A `Measurement`; ends of the interval that are not known are None."""
+    """A `Measurement`; both ends of the interval are None if there is none, or it is not known."""
 
     value: FiniteFloat
     low: FiniteFloat | None
     high: FiniteFloat | None
+    exact: bool
     unit: str
     detail: str
     count: int
     of: str
 
+    @model_validator(mode="after")
+    def _ends_fit(self) -> Self:
+        if (self.low is None) != (self.high is None) or (self.exact and self.low is not None):
+            raise ValueError("expected both ends of the interval, or none, as of an exact number")
+        return self
+
     @classmethod
     def from_measurement(cls, found: Measurement) -> Measured:
-        low, high = (None if end is None or not math.isfinite(end) else float(end) for end in (found.low, found.high))
+        ends = [float(end) for end in (found.low, found.high) if end is not None and math.isfinite(end)]
+        low, high = (ends[0], ends[1]) if len(ends) == 2 else (None, None)
         return cls(
             value=float(found.value),
             low=low,
             high=high,
+            exact=found.low is None,
             unit=found.unit,
             detail=found.detail,
             count=found.count,
             of=found.of,
         )
 
+    @property
+    def measurement(self) -> Measurement:
+        """What it was made of."""
+        low, high = self.low, self.high
+        if not self.exact and (low is None or high is None):
+            low = high = math.nan
+        return Measurement(self.value, low, high, self.unit, self.detail, self.count, self.of)
+
     def __str__(self) -> str:
         ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
         return f"{self.value:.3g}{ends} {self.unit}".rstrip()
 
 
-class Finding(Strict):
-    """One claim and what came of it.
+class Finding(Claim):
+    """One claim, as claims.yaml had it, and what came of it.
 
     Attributes
     ----------
-    id, place, statement, meaning, why : str
-        As in claims.yaml.
     measured : Measured or None
         None where nothing could be measured.
+    verdict : str
+        What follows from `measured` and `expected`; another is refused.
     because : str
         Why it is not measurable here; empty for other verdicts.
     rerun : str
@@ -69,15 +86,9 @@ class Finding(Strict):
     seeds : list of int
     """
 
-    id: str
-    place: str
-    statement: str
-    meaning: str
     measured: Measured | None
-    expected: Expected
     verdict: Verdict
     because: str
-    why: str
     rerun: str
     networks: list[str]
     photos: list[str]
@@ -85,12 +96,18 @@ class Finding(Strict):
 
     @model_validator(mode="after")
     def _justified(self) -> Self:
-        if self.verdict == "not measurable here":
-            if not self.because:
-                raise ValueError("expected a reason why it is not measurable")
-        elif self.measured is None or self.because:
-            raise ValueError(f"expected a measured number and no reason with verdict '{self.verdict}'")
+        word: Verdict = "not measurable here"
+        if self.measured is not None:
+            word, _ = verdict(self.measured.measurement, self.expected)
+        if self.verdict != word:
+            raise ValueError(f"expected verdict '{word}', which follows from what was measured, found '{self.verdict}'")
+        if bool(self.because) != (word == "not measurable here"):
+            raise ValueError(f"expected a reason with verdict 'not measurable here' only, found '{self.because}'")
         return self
+
+    def is_about(self, claim: Claim) -> bool:
+        """Whether the claim still is what it was when this was found."""
+        return all(getattr(self, name) == getattr(claim, name) for name in Claim.model_fields)
 
 
 class NetworkRecord(Strict):
@@ -127,13 +144,19 @@ class Header(Strict):
         AlexNet, GoogLeNet, VGG16, or what stands in for them.
     without_networks : str
         Why there are none; empty if there are.
+    photos, photos_sha256 : list of str
+        What maps are made of: names, and hashes of the pixels.
+    pool, pool_sha256 : str
+        ``default`` or a folder, and the hash of what samplers find in it.
     """
 
-    kind: Literal["prediction-difference claims 1"] = "prediction-difference claims 1"
+    kind: Literal["prediction-difference claims 2"] = "prediction-difference claims 2"
     settings: dict[str, Any]
     seeds: list[int]
     photos: list[str]
+    photos_sha256: list[str]
     pool: str
+    pool_sha256: str
     provider: str
     precision: str
     networks: list[NetworkRecord]

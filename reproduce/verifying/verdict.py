@@ -1,11 +1,11 @@
-"""From a measurement and what a claim says to the verdict: computed, never written by hand."""
+"""What a claim says, and from a measurement to the verdict: computed, never written by hand."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import FiniteFloat, NonNegativeFloat, model_validator
+from pydantic import Field, FiniteFloat, NonNegativeFloat, model_validator
 
 from ..validation import Strict
 from .interval import Interval, Relation, decide
@@ -36,6 +36,20 @@ class Expected(Strict):
         return f"{self.relation.replace('_', ' ')} {self.threshold:g}"
 
 
+class Claim(Strict):
+    """One entry of claims.yaml, where the fields are explained."""
+
+    id: str
+    place: str
+    statement: str
+    check: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    meaning: str
+    expected: Expected
+    why: str
+    trained: bool
+
+
 def verdict(measured: Measurement, expected: Expected) -> tuple[Verdict, str]:
     """Whether a measurement bears a claim out.
 
@@ -49,7 +63,7 @@ def verdict(measured: Measurement, expected: Expected) -> tuple[Verdict, str]:
     because : str
         The reason why it does not; empty otherwise.
     """
-    if measured.low is not None and not math.isfinite(measured.low):
+    if any(end is not None and not math.isfinite(end) for end in (measured.low, measured.high)):
         return "not measurable here", f"{measured.count} of the {measured.of} has no interval; more are needed"
     found = _within(measured, expected) if expected.tolerance is not None else _beside(measured, expected)
     if found is not None:

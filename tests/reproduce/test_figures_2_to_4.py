@@ -304,7 +304,7 @@ def test_figures_take_the_text_or_a_column_of_the_paper(draw: Reproduce, drawing
         ("figure4 --set classes=5", "classes: expected at most 3, as many as Tiny has, found 5"),
         ("figure4 --set classes=0", "set: classes: expected a number greater than or equal to 1, found 0"),
         ("figure2 --set side=[1,5]", "set: side: unknown field (did you mean 'sides'"),
-        ("figure3 --set shares=0.1", "set: shares: unknown field (did you mean 'share'?)"),
+        ("figure3 --set shares=0.1", "set: shares: unknown field (did you mean 'share'"),
         ("figure4 --set clases=2", "set: clases: unknown field (did you mean 'classes'?)"),
     ],
 )

@@ -114,8 +114,18 @@ def test_their_yaml_names_the_papers_blobs_and_draws_as_many_maps_as_the_paper(n
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        ("blobs=[conv2]", "expected the name of a blob or layer, found 'conv2' (did you mean 'conv1'"),
-        ("blobs=[prob]", "expected one of Tiny's with feature maps, (maps, height, width), such as data, "),
+        (
+            "blobs=[conv2]",
+            "expected early, middle, last, or the name of a blob of feature maps, found 'conv2' (did you ",
+        ),
+        ("blobs=[conv2]", "(did you mean 'conv1'?)"),
+        ("blobs=[midle]", "found 'midle' (did you mean 'middle'?)"),
+        # The photo has the shape of feature maps, but is none.
+        ("blobs=[dat]", "found 'dat' (did you mean 'last'?)"),
+        (
+            "blobs=[prob]",
+            "with feature maps, (maps, height, width), such as early, middle, last, conv1, found 'prob' with",
+        ),
         ("blobs=[fc]", "found 'fc' with shape (3,)"),
         ("blobs=[]", "blobs: "),
         ("blobs=early", "blobs: "),
@@ -134,14 +144,15 @@ def test_their_yaml_names_the_papers_blobs_and_draws_as_many_maps_as_the_paper(n
         ("maps={rule: strongest, cuont: 3}", "maps.cuont: unknown field (did you mean 'count'?)"),
         (
             "maps={rule: strongest, count: 5}",
-            "maps: expected at most 4, as many feature maps as blob 'conv1' of Tiny has, found count 5",
+            "maps: expected at most 4, as many feature maps as blob 'conv1' of Tiny has, found count 5; choose fewer "
+            "with --set 'maps={rule: strongest, count: 4}'\n",
         ),
         ("map=[1]", "map: unknown field (did you mean 'maps'"),
     ],
 )
 def test_impossible_choices_are_refused_before_anything_is_computed(figure: Reproduce, field: str, words: str) -> None:
     fields = dict([field.split("=", 1)]) if field.startswith("maps") else {"maps": "[0]", **dict([field.split("=", 1)])}
-    assert words in figure("figure5", **fields).error
+    assert words in figure("figure5", **fields).error + "\n"
     assert not Path("results").exists()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from conftest import add_network, noise, tiny_weights
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from predict_diff.caffe.preprocess import Preprocessing
+from predict_diff.errors import ConfigurationError, ImageError
 from predict_diff.result import RelevanceMap
 from predict_diff.targets import Target
 from predict_diff.top_pixels import top_pixels
@@ -47,6 +50,16 @@ class Place:
         return np.random.default_rng([ord(letter) for letter in words] or 0)
 
 
+class AsItIs:
+    """A preprocessing that does nothing, so that whatever stands for a photo reaches the network."""
+
+    def __call__(self, pixels):
+        return pixels
+
+    def view(self, pixels):
+        return pixels
+
+
 def smooth(generator: np.random.Generator, sigma: float = 2.0) -> np.ndarray:
     values = gaussian_filter(generator.normal(size=(SIDE, SIDE)), sigma)
     return values / values.std()
@@ -74,6 +87,8 @@ class MadeUp:
     view: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE, 3), np.float32))
     blobs: dict[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
     predicted: Callable[[np.ndarray], np.ndarray] | None = None
+    pixels: Callable[[str], Any] = str
+    preprocessing: Any = field(default_factory=AsItIs)
 
     @property
     def request(self):
@@ -84,7 +99,7 @@ class MadeUp:
         return [self.photo(name) for name in self.names]
 
     def photo(self, name):
-        return SimpleNamespace(name=name, pixels=name)
+        return SimpleNamespace(name=name, pixels=self.pixels(name))
 
     def networks(self):
         return [self._network(number) for number in range(len(self.titles))]
@@ -100,7 +115,7 @@ class MadeUp:
             number=number,
             card=SimpleNamespace(title=self.titles[number]),
             network=SimpleNamespace(run=run),
-            preprocessing=lambda pixels: pixels,
+            preprocessing=self.preprocessing,
             spatial_blob=lambda which: which,
             top=lambda x: Target("prob", (0,)),
             describe_target=str,
@@ -121,7 +136,7 @@ class MadeUp:
 
     def explanation(self, photo, classifier, samplers, targets=None, *, k=None, samples=None, seed, sensitivity=False):
         places = {name: Place(photo.name, classifier.number, name, seed, k, samples) for name in samplers}
-        first = places[samplers[0]]
+        first = Place(photo.name, classifier.number, "none", seed, k, samples)
         shown = [self.sensitivity(first)] if sensitivity and self.sensitivity else [np.ones((SIDE, SIDE))]
         relevance = {name: self._map(place, len(targets or "1")) for name, place in places.items()}
         return SimpleNamespace(relevance=relevance, sensitivity=shown, view=self.view)
@@ -172,15 +187,38 @@ def blurred(place):
 
 @pytest.mark.parametrize(("name", "sharp", "dull"), [("sharper", peaked, base), ("sharper_variation", base, blurred)])
 def test_what_sharpens_a_map_is_sharper_whichever_sampler_does_it(name, sharp, dull):
-    assert verdict(measured(name, MadeUp(either(sharp, dull)))) == "reproduced"
-    assert verdict(measured(name, MadeUp(either(dull, sharp)))) == "deviates"
-    assert verdict(measured(name, MadeUp(base))) == "undecided"
+    assert verdict(measured(name, MadeUp(either(sharp, dull)), samples=20)) == "reproduced"
+    assert verdict(measured(name, MadeUp(either(dull, sharp)), samples=20)) == "deviates"
+    assert verdict(measured(name, MadeUp(base), samples=20)) == "undecided"
 
 
-def test_sharpness_says_both_terms_networks_photos_and_spread():
-    detail = measured("sharper", MadeUp(either(peaked, base))).detail
-    for words in ("conditional 0.", "minus marginal 0.", *TITLES, "by photo: p 0.", "spread over 2 seeds 0."):
+def test_sharpness_says_both_terms_photos_and_how_much_of_each_map_is_noise():
+    noise_of = {"conditional": 0.1, "marginal": 0.3}
+    found = MadeUp(either(peaked, base), lambda place: noise_of[place.sampler] * np.abs(found.relevance(place)))
+    detail = measured("sharper", found, samples=20).detail
+    for words in ("conditional 0.", "minus marginal 0.", "by photo: p 0."):
         assert words in detail
+    assert "S = 20; sampling noise in the squared relevance: marginal 0.09, conditional 0.01" in detail
+
+
+@pytest.mark.parametrize("name", ["sharper", "sharper_variation", "predictable"])
+def test_samplers_are_compared_at_the_s_asked_for_on_one_network_with_one_seed(name):
+    asked = set()
+
+    def recorded(place):
+        asked.add(place)
+        return base(place)
+
+    material = MadeUp(recorded, seeds=[4, 5], predicted=lambda windows: np.ones((len(windows), 3, 1, 1)))
+    found = measured(name, material, samples=20)
+    assert found.count == 5
+    both = ("conditional", "marginal")
+    assert asked == {Place(photo, 0, sampler, 4, None, 20) for photo in material.names for sampler in both}
+
+
+def test_samplers_are_not_compared_at_one_sample_which_does_not_say_its_noise():
+    with pytest.raises(NotMeasurableError, match="single sample"):
+        measured("sharper", MadeUp(base, lambda place: np.nan), samples=1)
 
 
 LEFT = np.indices((SIDE, SIDE))[1] < SIDE // 2
@@ -198,11 +236,11 @@ def test_relevance_taken_off_windows_that_their_surround_predicts_is_found():
         # Two thirds of what is left lies on the right.
         return np.where(LEFT, -0.5, 1)
 
-    found = measured("predictable", MadeUp(either(taken_off, even), predicted=predicted))
+    found = measured("predictable", MadeUp(either(taken_off, even), predicted=predicted), samples=20)
     assert found.value == pytest.approx(1 / 2 - 1 / 3)
     assert verdict(found) == "reproduced"
-    assert verdict(measured("predictable", MadeUp(either(even, taken_off), predicted=predicted))) == "deviates"
-    assert verdict(measured("predictable", MadeUp(even, predicted=predicted))) == "undecided"
+    for relevance, word in ((either(even, taken_off), "deviates"), (even, "undecided")):
+        assert verdict(measured("predictable", MadeUp(relevance, predicted=predicted), samples=20)) == word
 
 
 # Single pixels
@@ -290,9 +328,10 @@ def test_top_pixels_are_more_or_less_on_outlines_than_the_sensitivity_maps():
     assert compared(on(OUTLINE), on(OUTLINE)) == "undecided"
 
 
-def test_where_the_object_is_nobody_knows():
-    with pytest.raises(NotMeasurableError, match="no masks"):
-        measured("on_the_object", MadeUp(base))
+@pytest.mark.parametrize("seeds", [0, 3])
+def test_as_many_seeds_as_there_are_not_are_refused(seeds):
+    with pytest.raises(ConfigurationError, match=f"expected 1 to 2, .* found {seeds}"):
+        measured("outlines", MadeUp(base, view=SQUARE), seeds=seeds)
 
 
 def test_single_pixels_are_figure_3s_unless_photos_are_chosen():
@@ -309,6 +348,86 @@ def test_single_pixels_are_figure_3s_unless_photos_are_chosen():
     asked.clear()
     measured("single_pixel_effect", MadeUp(recorded, names=("cat", "dog")), seeds=2)
     assert asked == [(photo, 1, seed, "conditional") for photo in ("cat", "dog") for seed in (0, 1)]
+
+
+# Objects
+
+#: A photo twice as wide as high, of which a network sees the square in the middle.
+WIDE = (SIDE, 2 * SIDE)
+OBJECT = np.zeros(WIDE, np.uint8)
+OBJECT[20:40, 50:70] = 255
+#: The same in the network's view: a ninth of it.
+SEEN = OBJECT[:, 30:90] > 0
+
+
+@pytest.fixture
+def draw(home):
+    """Put a mask where the user would, white where the values are 255."""
+
+    def drawn(name, values):
+        Image.fromarray(values).save(home / "data" / "photos" / f"{name}.mask.png")
+
+    return drawn
+
+
+def looking(at):
+    """Sensitivity maps whose top pixels lie in a mask, or anywhere where there is none."""
+
+    def sensitivity(place):
+        values = place.generator("photo").random((SIDE, SIDE))
+        return values if at is None else values + 2 * at
+
+    photos = {"pixels": lambda name: np.zeros((*WIDE, 3), np.float32), "preprocessing": Preprocessing(SIDE, "square")}
+    return MadeUp(base, sensitivity=sensitivity, **photos)
+
+
+def test_top_pixels_on_the_object_are_found_there(draw):
+    for name in MadeUp(base).names:
+        draw(name, OBJECT)
+    on = measured("on_the_object", looking(SEEN))
+    assert on.value == pytest.approx(1 - 1 / 9)
+    assert verdict(on) == "reproduced"
+    off = measured("on_the_object", looking(~SEEN))
+    assert off.value == pytest.approx(-1 / 9)
+    assert verdict(off) == "deviates"
+    assert abs(measured("on_the_object", looking(None)).value) < 0.05
+
+
+def test_only_photos_with_a_mask_count(draw):
+    draw("q", OBJECT)
+    draw("s", np.repeat(OBJECT[..., None], 3, axis=2))
+    found = measured("on_the_object", looking(SEEN))
+    assert found.count == 2
+    assert "by photo: q 0.889, s 0.889" in found.detail
+
+
+@pytest.mark.usefixtures("home")
+def test_without_masks_where_the_object_is_nobody_knows():
+    with pytest.raises(NotMeasurableError, match=r"none of the photos has a mask .*data/photos/<photo>\.mask\.png"):
+        measured("on_the_object", looking(SEEN))
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (OBJECT[:, :-1], r"expected 120 x 60 pixels, as p has, found 119 x 60"),
+        (OBJECT.T.copy(), r"expected 120 x 60 pixels, as p has, found 60 x 120"),
+        (np.zeros_like(OBJECT), "found black all over"),
+        (np.full_like(OBJECT, 255), "found white all over"),
+    ],
+)
+def test_masks_that_say_nothing_of_their_photo_are_errors_in_one_line(draw, values, found):
+    draw("p", values)
+    with pytest.raises(ImageError, match=found) as error:
+        measured("on_the_object", looking(SEEN))
+    assert "p.mask.png: expected " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_picture_is_no_mask(home):
+    (home / "data" / "photos" / "p.mask.png").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"p\.mask\.png"):
+        measured("on_the_object", looking(SEEN))
 
 
 # Sides
@@ -343,6 +462,18 @@ def test_a_map_of_its_own_that_is_no_average_is_found_whatever_the_noise(amount)
     found = measured("sides", MadeUp(lambda place: noisy(smooth(place.generator("photo", "k")), place, amount)), k=10)
     assert found.value == pytest.approx(1, abs=0.2)
     assert verdict(found, 0.06) == "reproduced"
+
+
+@pytest.mark.parametrize("amount", [6, 100])
+def test_maps_that_hardly_repeat_are_no_measurement(amount):
+    drowned = MadeUp(lambda place: noisy(smooth(place.generator("photo", "k")), place, amount))
+    with pytest.raises(NotMeasurableError, match=r"maps of p for k = 10 and 5 hardly repeat .* less than 0\.1"):
+        measured("sides", drowned, k=10)
+
+
+def test_maps_whose_seeds_contradict_each_other_do_not_repeat():
+    with pytest.raises(NotMeasurableError, match="hardly repeat with other samples: 0 of"):
+        measured("sides", MadeUp(lambda place: (1 - 2 * place.seed) * smooth(place.generator("photo"))), k=10)
 
 
 def test_windows_that_add_up_what_their_pixels_count_stay_below_the_threshold():
@@ -381,17 +512,46 @@ def test_classes_look_alike_in_the_layer_where_they_do():
     assert abs(compared(True, True).value) < 0.01
 
 
-def test_what_shared_samples_add_to_similarity_shows():
+def test_what_shared_samples_add_to_similarity_shows_and_does_not_decide():
     def only_noise(place):
         common = smooth(place.generator("photo", "network", "seed"))
-        own = np.array([smooth(np.random.default_rng(number)) for number in range(6)])
+        # Photos are independent: what one has in common by chance, the next has not.
+        own = np.array([smooth(np.random.default_rng([ord(place.photo), number])) for number in range(6)])
         return np.concatenate([common + 0.1 * own[:3], own[3:]])
 
     found = measured("similar_classes", MadeUp(only_noise, titles=("Only",)))
-    assert found.value > 0.7
-    apart = float(found.detail.split(";")[-1].split()[0])
-    assert abs(apart) < 0.3
-    assert "other samples" not in measured("similar_classes", MadeUp(only_noise, seeds=[3], names=("p", "q"))).detail
+    assert abs(found.value) < 0.3
+    assert verdict(found) == "undecided"
+    *_, itself, shared = found.detail.split(";")
+    assert float(shared.split()[0]) > 0.7
+    # In the penultimate layer maps do not repeat, in the output layer they do to the last bit.
+    penultimate, output = itself.removeprefix(" a class with itself ").split(" and ")
+    assert abs(float(penultimate)) < 0.3
+    assert float(output) == 1
+
+
+def test_penultimate_maps_of_classes_are_alike_or_not_whatever_noise_they_share():
+    def compared(relevance):
+        return measured("similar_classes_penultimate", MadeUp(relevance, titles=("Only",)))
+
+    alike = compared(classes(True, False))
+    assert alike.value == pytest.approx(1, abs=0.1)
+    assert verdict(alike) == "reproduced"
+    assert verdict(compared(classes(False, True))) == "undecided"
+
+    def opposed(place):
+        # Of three maps that add up to nothing, each correlates with the others by minus a half.
+        own = np.array([smooth(place.generator("photo")), *2 * [np.zeros((SIDE, SIDE))]])
+        own[1] = smooth(np.random.default_rng([ord(place.photo), 1]))
+        own[2] = -own[0] - own[1]
+        return np.concatenate([own, own])
+
+    assert verdict(compared(opposed)) == "deviates"
+
+    def only_noise(place):
+        return np.concatenate([[base(place)] * 3, [base(place)] * 3])
+
+    assert verdict(compared(only_noise)) == "undecided"
 
 
 def seen_by(*fields):
@@ -458,16 +618,41 @@ def test_maps_of_few_and_many_samples_are_compared():
     assert verdict(measured("sample_count", unlike), 0.95) == "deviates"
 
 
+def test_maps_of_many_samples_are_those_that_tell_the_samplers_apart():
+    asked = []
+
+    def recorded(place):
+        asked.append(place)
+        return base(place)
+
+    material = MadeUp(recorded, seeds=[4, 5])
+    measured("sharper", material, samples=20)
+    compared, asked[:] = set(asked), []
+    measured("sample_count", material)
+    many = {place for place in asked if place.samples == 20}
+    assert many == {place for place in compared if place.photo in material.names[:3]}
+    assert set(asked) - many == {Place(photo, 0, "conditional", 5, None, 10) for photo in material.names[:3]}
+
+
 # Photos and seeds
 
 
 def test_one_photo_has_no_interval():
-    found = measured("sharper", MadeUp(either(peaked, base), names=("p",)))
+    found = measured("sharper", MadeUp(either(peaked, base), names=("p",)), samples=20)
     assert np.isnan([found.low, found.high]).all()
     assert verdict(found) == "undecided"
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("sides", {"k": 10}), ("networks_differ", {}), ("sample_count", {})])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("sides", {"k": 10}),
+        ("similar_classes", {}),
+        ("similar_classes_penultimate", {}),
+        ("networks_differ", {}),
+        ("sample_count", {}),
+    ],
+)
 def test_one_seed_does_not_tell_a_map_from_its_noise(name, parameters):
     with pytest.raises(NotMeasurableError, match="two seeds"):
         measured(name, MadeUp(base, seeds=[7]), **parameters)
@@ -494,15 +679,17 @@ def test_photos_are_the_independent_units():
 
 
 CHECKS = {
-    "sharper": {},
-    "sharper_variation": {},
-    "predictable": {},
+    "sharper": {"samples": 3},
+    "sharper_variation": {"samples": 3},
+    "predictable": {"samples": 3},
     "single_pixel_effect": {},
     "single_pixels_and_sensitivity": {},
     "outlines": {},
     "outlines_beyond_sensitivity": {},
+    "on_the_object": {},
     "sides": {"k": 8},
     "similar_classes": {},
+    "similar_classes_penultimate": {},
     "networks_differ": {},
     "sparse": {},
     "sample_count": {"counts": [2, 3], "photos": 2},
@@ -517,6 +704,8 @@ def test_every_check_measures_real_networks_and_computes_no_map_twice(home, tmp_
     photos = [tmp_path / f"{name}.png" for name in ("ape", "bee")]
     for seed, path in enumerate(photos):
         Image.fromarray(noise(seed)).save(path)
+        mask = Image.fromarray(255 * np.tri(*noise(seed).shape[:2], dtype=np.uint8))
+        mask.save(home / "data" / "photos" / f"{path.stem}.mask.png")
     request = Request(
         Choices(tmp_path / "results", str(home / "pool")),
         photos=list(map(str, photos)),

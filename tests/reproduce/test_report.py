@@ -7,6 +7,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +22,15 @@ from PIL import Image
 from predict_diff.errors import ResultError
 from predict_diff.sealed import open_sealed, write_sealed
 from reproduce.claims import read_claims
+from reproduce.command_lines import command_line
 from reproduce.config import settings
 from reproduce.figures.saving import KIND
 from reproduce.report import make
 from reproduce.report.made_figures import read_shown
 from reproduce.report.markup import Markup, element
+from reproduce.report.page import Contents, _commands_section
 from reproduce.request import Request
+from reproduce.runner import Choices
 from reproduce.verifying.record import Finding, Header, Verdicts
 
 #: Elements without an end tag.
@@ -92,16 +96,19 @@ def report(reproduce: Reproduce, home: Path, no_pictures: None) -> Reproduce:
 
 def finding(name: str, verdict: str = "reproduced", **fields: Any) -> Finding:
     """One claim with its verdict, as a verification would store it."""
-    measured = {"value": 0.25, "low": 0.125, "high": 0.5, "unit": "h", "detail": "on 2", "count": 5, "of": "photos"}
+    interval = {"value": 0.25, "low": 0.125, "high": 0.5, "exact": False}
+    measured = {**interval, "unit": "h", "detail": "on 2", "count": 5, "of": "photos"}
     unknown = verdict == "not measurable here"
     return Finding.model_validate(
         {
             "id": name,
             "place": f"place of {name}",
             "statement": f"statement of {name}",
+            "check": "time",
             "meaning": f"meaning of {name}",
+            "trained": True,
             "measured": None if unknown else measured,
-            "expected": {"relation": "at_most", "threshold": 0.5},
+            "expected": {"relation": "at_least" if verdict == "deviates" else "at_most", "threshold": 0.75},
             "verdict": verdict,
             "because": f"no weights for {name}" if unknown else "",
             "why": f"why of {name}",
@@ -119,7 +126,9 @@ def verdicts(findings: Sequence[Finding]) -> Verdicts:
         settings=settings("paper", "quick").model_dump(exclude={"seed"}),
         seeds=[0, 1],
         photos=["cat"],
+        photos_sha256=["0" * 64],
         pool="default",
+        pool_sha256="0" * 64,
         provider="cpu",
         precision="full",
         networks=[],
@@ -420,5 +429,24 @@ def test_the_commands_give_the_same_page_again(report: Reproduce, reproduce: Rep
     line = next(line for line in shown().text.splitlines() if line.endswith("safe") and "reproduce report" in line)
     Path("results/report.html").unlink()
     words = shlex.split(line[line.index("reproduce report") :])
-    assert reproduce(*words[1:], "--figures", "figure1", "--no-verify").code == 0
+    assert reproduce(*words[1:]).code == 0
     assert Path("results/report.html").read_bytes() == whole
+
+
+def test_the_command_for_the_page_names_figures_and_leaves_claims_out_only_where_the_user_did() -> None:
+    contents = Contents(Request(Choices(Path("results"))), [], None, [])
+    assert "reproduce report\n" in _commands_section(contents)
+    chosen = replace(contents, named=("figure4", "figure1"), check_claims=False)
+    assert "reproduce report --figures figure4,figure1 --no-verify\n" in _commands_section(chosen)
+
+
+def test_a_command_line_is_fit_for_a_shell() -> None:
+    line = command_line("report", Request(Choices(Path("my results")), photos=["a b"]), no_verify=True, figures=None)
+    assert shlex.split(line) == ["reproduce", "report", "--no-verify", "--photos", "a b", "--out", "my results"]
+
+
+def test_threads_are_those_of_this_run_whatever_the_maps_were_made_with(report: Reproduce) -> None:
+    report("--threads", "1")
+    assert "Threads of this run1" in shown().text
+    report()
+    assert "Threads of this runall cores" in shown().text

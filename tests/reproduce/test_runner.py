@@ -279,8 +279,8 @@ def test_the_authors_code_measures_by_position(explain: Reproduce) -> None:
     targets = ("--target", "prob:0", "--target", "fc:0", "--sampler", "marginal")
     # The last blob gets weight of evidence, which does not exist for what is no probability.
     refused = explain("--variant", "authors_code", "--out", "on", *targets)
-    assert refused.code == 2
-    assert "target fc:0: weight of evidence needs a probability" in refused.err.splitlines()[-1]
+    assert "target fc:0: weight of evidence needs a probability" in refused.error
+    assert not Path("on").exists()
     mended = authors_code(explain, "off", *targets, "--faults", "none")["marginal"]
     assert mended.measures == ("WE", "AD")
 

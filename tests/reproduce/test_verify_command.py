@@ -123,7 +123,7 @@ def contradictory(text: str) -> str:
         lambda text: "",
         lambda text: re.sub('"threshold": [^,]*', '"threshold": NaN', text, count=1),
         lambda text: text.replace('"seeds"', '"seads"', 1),
-        lambda text: text.replace("prediction-difference claims 1", "prediction-difference claims 9"),
+        lambda text: text.replace("prediction-difference claims 2", "prediction-difference claims 9"),
         lambda text: "[" * 100_000,
         contradictory,
     ],

@@ -25,8 +25,9 @@ def networks_differ(material: Material) -> Measurement:
 
     Of the highest class, conditional sampling, on the smallest network's input, for each pair of networks. Two networks
     have different samples, as two seeds have. Maps of two networks that differ in nothing but noise correlate as the
-    geometric mean of what each does with itself. Null: 0. Two things add to the difference: inputs of other sizes, of
-    which a window covers another share, and photos to which networks give different classes; the detail counts these.
+    geometric mean of what each does with itself. Null: 0, but not exactly: inputs of other sizes, of which a window
+    covers another share, and maps resized to one size add to the difference, by how much is not known. So do photos to
+    which networks give different classes; the detail counts these.
 
     Raises
     ------

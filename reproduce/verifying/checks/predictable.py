@@ -11,9 +11,9 @@ from predict_diff.samplers import GaussianSampler
 
 from ...classifier import Classifier
 from ...photos import Photo
+from ..between_samplers import contrast_of_samplers
 from ..material import Material
 from ..measurement import Measurement
-from ..over_photos import contrast
 from ..registry import check
 from ..standard_maps import CLASSES, SAMPLERS, standard_maps
 from ..statistics import share_on_predictable, surprise
@@ -23,20 +23,27 @@ _AT_ONCE = 4096
 
 
 @check("predictable")
-def predictable(material: Material) -> Measurement:
+def predictable(material: Material, samples: int) -> Measurement:
     """Share of the absolute relevance on the more predictable half of the windows: marginal less conditional.
 
     Of the highest class, by window. How predictable a window is says the Gaussian of eq. 5: its squared distance from
     the mean that its surround leads to expect. Null: 0, conditional sampling takes nothing off the predictable half.
+    Noise is absolute relevance, too, on all windows: what is left of it at this S favours the map that has less of it.
+
+    Parameters
+    ----------
+    material : Material
+    samples : int
+        S.
     """
 
     def terms(photo: Photo, classifier: Classifier, seed: int) -> tuple[float, float]:
-        found = standard_maps(material, photo, classifier, seed).relevance
+        found = standard_maps(material, photo, classifier, seed, samples).relevance
         order = _surprises(material, photo, classifier, seed)
         marginal, conditional = (share_on_predictable(found[name].relevance[CLASSES], order) for name in SAMPLERS)
         return marginal, conditional
 
-    return contrast(material, terms, ("marginal", "conditional"))
+    return contrast_of_samplers(material, terms, ("marginal", "conditional"), samples)
 
 
 def _surprises(material: Material, photo: Photo, classifier: Classifier, seed: int) -> NDArray[np.float64]:

@@ -26,13 +26,10 @@ def references(material: Material, case: str) -> Measurement:
         raise ConfigurationError(f"case: expected one of reference_outputs.yaml, found '{case}'; correct claims.yaml")
     classifier = material.classifier(chosen[0].network)
     (found,) = reference_checks(chosen[0].network, material.references, material.request.engine, chosen)
-    if found.largest_difference is None or found.tolerance is None or found.mean_difference is None:
+    if found.in_tolerances is None:
         raise NotMeasurableError(found.reason)
-    parts = [found.largest_difference / found.tolerance]
-    if found.mean_tolerance is not None:
-        parts.append(found.mean_difference / found.mean_tolerance)
     return Measurement(
-        max(parts),
+        found.in_tolerances,
         unit="tolerances",
         detail=f"{classifier.card.title}, {found.blob}: largest difference {found.largest_difference:.2g} (tolerance "
         f"{found.tolerance:.2g}), mean {found.mean_difference:.2g}; {found.source}",

@@ -20,6 +20,10 @@ Map = NDArray[np.floating[Any]]
 #: Paper: figure 2. The side that is averaged: k = 1 takes minutes a photo.
 _AVERAGED = 5
 
+#: r r' below this is too little to divide by: noise moves what is explained by some hundredths, and so the share by a
+#: half.
+_REPEATS = 0.1
+
 
 @check("sides")
 def sides(material: Material, k: int) -> Measurement:
@@ -41,7 +45,7 @@ def sides(material: Material, k: int) -> Measurement:
     Raises
     ------
     NotMeasurableError
-        If there are fewer than two seeds, or maps that have nothing in common.
+        If there are fewer than two seeds, or r r' of a photo is below 0.1: its maps hardly repeat.
     """
     network = material.network("alexnet")
     seeds = two_seeds(material)
@@ -54,8 +58,11 @@ def sides(material: Material, k: int) -> Measurement:
             box_average(_map(material, photo, classifier, _AVERAGED, number), k, stride) for number in (seed, other)
         )
         explainable = _correlation(target, again) * _correlation(averaged, averaged_again)
-        if explainable == 0:
-            raise NotMeasurableError(f"nothing in the maps of {photo.name} for k = {k} or {_AVERAGED} repeats")
+        if explainable < _REPEATS:
+            raise NotMeasurableError(
+                f"maps of {photo.name} for k = {k} and {_AVERAGED} hardly repeat with other samples: {explainable:.2g} "
+                f"of the variance, less than {_REPEATS}, is left for an average to explain; take more samples"
+            )
         return 1.0, (1 - unexplained(target, averaged)) / explainable
 
     words = ("all that repeats", f"what the average of k = {_AVERAGED} explains of it")
@@ -69,5 +76,6 @@ def _map(material: Material, photo: Photo, classifier: Classifier, k: int, seed:
 
 
 def _correlation(a: Map, b: Map) -> float:
-    """Without its sign."""
-    return float(np.sqrt(1 - unexplained(a, b)))
+    """0 where it is negative: noise may turn a correlation, and then nothing of the map repeats."""
+    explained = 1 - unexplained(a, b)
+    return float(np.sqrt(explained)) if ((a - a.mean()) * (b - b.mean())).sum() > 0 else 0.0

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from predict_diff.errors import ConfigurationError
 from predict_diff.top_pixels import top_pixels
 
 from ...classifier import Classifier
@@ -15,10 +16,11 @@ from ...figures import figure3
 from ...figures.make import read_figure
 from ...photos import Photo
 from ..material import Material
-from ..measurement import Measurement, NotMeasurableError
+from ..measurement import Measurement
 from ..over_photos import Terms, contrast
 from ..overlaps import Mask, edges, overlap, random_overlap, shifted_overlaps
 from ..registry import check
+from ..standard_maps import noise_share
 
 #: From so many shifts their mean overlap is known to about a thousandth: overlaps of 5 % vary by some hundredths.
 _SHIFTS = 1000
@@ -44,22 +46,14 @@ class _Pixels:
 def single_pixel_effect(material: Material, seeds: int = 1) -> Measurement:
     """Share of the squared relevance of single pixels that is no sampling noise.
 
-    Relevance is an effect plus noise, whose variance the squared standard error estimates without bias, at any S of two
-    or more: the mean over pixels of their difference is the mean squared effect. Over the mean squared relevance it is
-    1 if samples agree. Null: 0, removing a pixel has no effect and all relevance is noise.
+    It is 1 if samples agree. Null: 0, removing a pixel has no effect and all relevance is noise.
     """
     largest: list[str] = []
 
     def terms(photo: Photo, classifier: Classifier, seed: int) -> tuple[float, float]:
         found = _pixels(material, photo, classifier, seed).explanation.relevance["conditional"]
-        relevance, error = found.relevance[0], found.standard_error[0]
-        if np.isnan(error).any():
-            raise NotMeasurableError(
-                "a single sample of each window does not tell an effect from noise; say --samples 2"
-            )
-        largest.append(f"{photo.name} {np.abs(relevance).max():.2g} of {found.known[0]:.3g}")
-        power = float(np.square(relevance).mean())
-        return (1.0, float(np.square(error).mean()) / power) if power else (0.0, 0.0)
+        largest.append(f"{photo.name} {np.abs(found.relevance[0]).max():.2g} of {found.known[0]:.3g}")
+        return 1.0, noise_share(found, 0)
 
     found = _over_figure_3(material, terms, ("all of it", "the share that standard errors account for"), seeds)
     return replace(found, detail=f"{found.detail}; largest effects on the unit: {', '.join(largest)}")
@@ -114,23 +108,20 @@ def outlines_beyond_sensitivity(material: Material, seeds: int = 1) -> Measureme
     return _over_figure_3(material, terms, ("top pixels on edges", "the sensitivity map's"), seeds)
 
 
-@check("on_the_object")
-def on_the_object(material: Material) -> Measurement:
-    """Share of the sensitivity map's top pixels on the object, less that of as many at random: never measurable.
-
-    Raises
-    ------
-    NotMeasurableError
-        Always. A box, or a mask drawn for this purpose, would settle the verdict by how it is drawn.
-    """
-    raise NotMeasurableError("no masks of the objects in the photos are at hand")
-
-
 def _over_figure_3(material: Material, terms: Terms, words: tuple[str, str], seeds: int) -> Measurement:
     """A contrast over the photos of figure 3, unless the user named others, and the first seeds.
 
     Each map takes minutes; with one seed they are figure 3's own.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are not that many seeds.
     """
+    if not 1 <= seeds <= len(material.seeds):
+        raise ConfigurationError(
+            f"claims.yaml: seeds of a claim: expected 1 to {len(material.seeds)}, as many as it lists, found {seeds}"
+        )
     photos = material.photos if material.request.photos else [material.photo(name) for name in _figure().photos]
     network = material.network(_figure().networks[0])
     return contrast(material, terms, words, photos=photos, classifiers=[network], seeds=material.seeds[:seeds])
