@@ -274,7 +274,7 @@ def test_each_photo_before_each_network_has_its_window(drawn: Any, home: Path) -
         (
             ("--set", "window=[27,0]"),
             "window: expected a row of at most 26 and a column of at most 26, so that 6 x 6 pixels lie in the input of "
-            "Tiny (32 x 32), found [27, 0]; choose another with --set window=[ROW,COLUMN]",
+            "Tiny (32 x 32), found [27, 0]; choose another with --set 'window=[ROW,COLUMN]'",
         ),
         (("--set", "window=[0,1000000000000000000000000]"), "found [0, 1000000000000000000000000]; choose another"),
         (("--k", "24", "--l", "30"), "expected a row of at most 8 and a column of at most 8, so that 24 x 24 pixels"),
