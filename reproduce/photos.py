@@ -27,6 +27,9 @@ from .validation import Strict, read_yaml
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".jp2")
 """How the names of photos end, upper or lower case; other files in a folder of photos are passed over."""
 
+MASK = ".mask.png"
+"""Behind the name of a photo: a picture that says where its object is, and is no photo itself."""
+
 SMALL = 224
 """The smallest side, in pixels, of an input of the paper's networks: a smaller photo is enlarged."""
 

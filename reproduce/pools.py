@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from predict_diff.errors import ConfigurationError, ImageError, closest
 
 from .crops import random_crop
-from .photos import SUFFIXES, Photo, default_photos, entries, printable, read_photo, user_path
+from .photos import MASK, SUFFIXES, Photo, default_photos, entries, printable, read_photo, user_path
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def pool(
 
 
 def _files(folder: Path) -> list[tuple[str, str]]:
-    """Path and name of each photo below a folder, in the order of the names; hidden ones are passed over."""
+    """Path and name of each photo below a folder, in the order of the names; hidden ones and masks are passed over."""
     try:
         os.scandir(folder).close()
     except (OSError, ValueError) as problem:
@@ -221,7 +221,7 @@ def _files(folder: Path) -> list[tuple[str, str]]:
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(place, name) for name in files if not name.startswith(".")]
+        paths = [Path(place, name) for name in files if not name.startswith(".") and not name.endswith(MASK)]
         found += [path for path in paths if path.suffix.lower() in SUFFIXES]
     return sorted((str(path), path.relative_to(folder).as_posix()) for path in found)
 

@@ -352,3 +352,9 @@ def test_a_photo_that_goes_meanwhile_is_named(folder):
     (folder / "d.png").unlink()
     with pytest.raises(ImageError, match=r"d\.png"):
         chosen.arrays(corner)
+
+
+def test_masks_of_objects_are_no_photos(folder):
+    before = names(pool(folder))
+    write_photo(folder / "a.mask.png", 9)
+    assert names(pool(folder)) == before

@@ -9,15 +9,12 @@ from predict_diff.top_pixels import top_pixels
 
 from ... import home
 from ...classifier import Classifier
-from ...photos import Photo, entries, read_photo
+from ...photos import MASK, Photo, entries, read_photo
 from ..material import Material
 from ..measurement import Measurement, NotMeasurableError
 from ..over_photos import contrast
 from ..overlaps import Mask, overlap, random_overlap
 from ..registry import check
-
-#: Behind the name of a photo, in data/photos.
-_MASK = ".mask.png"
 
 
 @check("on_the_object")
@@ -39,7 +36,7 @@ def on_the_object(material: Material) -> Measurement:
     masks = {photo.name: mask for photo in material.photos if (mask := _mask(photo, network)) is not None}
     if not masks:
         raise NotMeasurableError(
-            f"none of the photos has a mask of its object; put one at data/photos/<photo>{_MASK}, of the photo's size, "
+            f"none of the photos has a mask of its object; put one at data/photos/<photo>{MASK}, of the photo's size, "
             f"white on the object"
         )
 
@@ -58,7 +55,7 @@ def on_the_object(material: Material) -> Measurement:
 
 def _mask(photo: Photo, classifier: Classifier) -> Mask | None:
     """(H, W): what the network sees of the object; None if the user has no mask of this photo."""
-    path = home.root() / "data" / "photos" / f"{photo.name}{_MASK}"
+    path = home.root() / "data" / "photos" / f"{photo.name}{MASK}"
     if path not in entries(path.parent):
         return None
     drawn = read_photo(path)
