@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure as Picture
-
 from predict_diff.plot import Palette
 
 from ..config import Panel
 from ..explanation import Explanation
 from .drawing import Drawing
-from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, legend, settings_line
+from .panels import GROUP, TEXT_WIDTH, Panels, legend, settings_line, sheet
 
 #: Inches: the side of a panel if six are as wide as the text; what a row's titles and colour bars take.
 _SIDE, _LABELS = TEXT_WIDTH / 6, 0.5
@@ -26,8 +24,7 @@ def draw(explanation: Explanation, shown: Sequence[Panel], palette: Palette) -> 
         f"{explanation.classifier.card.title}: {best}",
         (legend(shown), settings_line([explanation], palette)),
     )
-    picture = Picture((width, rows * (_SIDE + _LABELS) + caption_inches(width, title, *below)), layout="constrained")
-    around(picture, title, *below)
+    picture = sheet(width, rows * (_SIDE + _LABELS), title, *below)
     panels = Panels(palette)
     cells = picture.subfigures(rows, 1, squeeze=False)[:, 0]
     for number, (cell, target) in enumerate(zip(cells, explanation.targets, strict=True)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from matplotlib.figure import Figure as Picture
 from pydantic import Field
 
 from predict_diff.plot import Palette
@@ -13,7 +12,7 @@ from ..config import Figure, Panel, samplers_of
 from ..explanation import Explanation
 from ..runner import Subject
 from .drawing import Drawing
-from .panels import GROUP, TEXT_WIDTH, Panels, around, caption_inches, headline, legend, settings_line, stand_ins
+from .panels import GROUP, TEXT_WIDTH, Panels, headline, legend, settings_line, sheet, stand_ins
 from .scene import Scene
 
 #: Inches: the width of three groups fills the text; what a panel's label and colour bar take; the title of a group.
@@ -43,8 +42,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     below = (legend(configuration.panels) + " In bits.", settings_line(explanations, palette), stand_ins(explanations))
     width = len(networks) * _GROUP_WIDTH
     cell = 2 * (_GROUP_WIDTH / columns + _LABELS) + _GROUP_TITLE
-    picture = Picture((width, len(photos) * cell + caption_inches(width, *below)), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(width, len(photos) * cell, configuration.title, *below)
     panels = Panels(palette)
     cells = picture.subfigures(len(photos), len(networks), squeeze=False)
     for row, photo in enumerate(photos):

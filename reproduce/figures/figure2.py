@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from matplotlib.figure import Figure as Picture
 from pydantic import Field, PositiveInt
 
 from predict_diff.plot import Palette
@@ -18,12 +17,11 @@ from .panels import (
     GROUP,
     TEXT_WIDTH,
     Panels,
-    around,
     beside_photo,
-    caption_inches,
     headline,
     label,
     settings_line,
+    sheet,
     stand_ins,
 )
 from .scene import Scene
@@ -60,8 +58,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     )
     below = (shows, settings_line(explanations, palette), stand_ins(explanations))
     width = max(COLUMN_WIDTH, (_PHOTO + count) * _SIDE)
-    picture = Picture((width, len(rows) * (2 * _SIDE + _LABELS) + caption_inches(width, *below)), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(width, len(rows) * (2 * _SIDE + _LABELS), configuration.title, *below)
     panels = Panels(palette)
     for place, row in zip(picture.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         place.suptitle(headline(row[0]), fontsize=GROUP, parse_math=False)

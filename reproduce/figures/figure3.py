@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Picture
 from pydantic import Field, PositiveInt
 
 from predict_diff.plot import Palette
@@ -21,10 +20,9 @@ from .panels import (
     GROUP,
     LABEL,
     Panels,
-    around,
-    caption_inches,
     label,
     settings_line,
+    sheet,
     shortened,
     stand_ins,
 )
@@ -71,9 +69,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     )
     below = (shows, settings_line(explanations, None), stand_ins(explanations))
     width = max(COLUMN_WIDTH, _WORDS + count * _SIDE)
-    height = len(blocks) * (len(_ROWS) * _SIDE + _LABELS) + caption_inches(width, configuration.title, *below)
-    picture = Picture((width, height), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(width, len(blocks) * (len(_ROWS) * _SIDE + _LABELS), configuration.title, *below)
     panels = Panels(palette)
     for place, block in zip(picture.subfigures(len(blocks), 1, squeeze=False)[:, 0], blocks, strict=True):
         place.suptitle(block[0].classifier.card.title, fontsize=GROUP, parse_math=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from matplotlib.figure import Figure as Picture
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -20,12 +19,11 @@ from .panels import (
     LABEL,
     TEXT_WIDTH,
     Panels,
-    around,
     beside_photo,
-    caption_inches,
     headline,
     label,
     settings_line,
+    sheet,
     shortened,
     stand_ins,
 )
@@ -70,9 +68,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     )
     below = (shows, settings_line(explanations, palette), stand_ins(explanations))
     width = max(COLUMN_WIDTH, (_PHOTO + configuration.classes) * _SIDE)
-    height = len(explanations) * (2 * _SIDE + _LABELS) + caption_inches(width, configuration.title, *below)
-    picture = Picture((width, height), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(width, len(explanations) * (2 * _SIDE + _LABELS), configuration.title, *below)
     panels = Panels(palette)
     places = picture.subfigures(len(explanations), 1, squeeze=False)[:, 0]
     for place, item in zip(places, explanations, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from matplotlib.figure import Figure as Picture
 from matplotlib.figure import SubFigure
 from pydantic import Field
 
@@ -21,11 +20,10 @@ from .panels import (
     GROUP,
     TEXT_WIDTH,
     Panels,
-    around,
-    caption_inches,
     headline,
     label,
     settings_line,
+    sheet,
     stand_ins,
 )
 from .scene import Scene
@@ -60,9 +58,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     chosen = {id(item): configuration.maps.choose([item]) for item in explanations}
     rows = -(-len(chosen[id(explanations[0])]) // _COLUMNS)
     block = _TITLE + count * (_TITLE + rows * (_MAP + _LABELS))
-    height = len(blocks) * block + caption_inches(TEXT_WIDTH, configuration.title, *below)
-    picture = Picture((TEXT_WIDTH, height), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(TEXT_WIDTH, len(blocks) * block, configuration.title, *below)
     panels = Panels(palette)
     for place, items in zip(picture.subfigures(len(blocks), 1, squeeze=False)[:, 0], blocks, strict=True):
         place.suptitle(headline(items[0]), fontsize=GROUP, parse_math=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure as Picture
 from matplotlib.figure import SubFigure
 
 from predict_diff.plot import Palette
@@ -14,7 +13,7 @@ from ..explanation import Explanation
 from ..runner import Subject
 from .drawing import Drawing
 from .feature_maps import SAMPLER, Choice, largest, subjects_of
-from .panels import COLUMN_WIDTH, GROUP, TEXT_WIDTH, Panels, around, caption_inches, label, settings_line, stand_ins
+from .panels import COLUMN_WIDTH, GROUP, TEXT_WIDTH, Panels, label, settings_line, sheet, stand_ins
 from .scene import Scene
 
 #: Maps beside a photo, at most, so that the labels of colour bars have room; more stand below.
@@ -51,9 +50,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
     panel = min(_PANEL, TEXT_WIDTH / columns)
     below = (_KEY, configuration.maps.describe(), settings_line(explanations, palette), stand_ins(explanations))
     width = max(COLUMN_WIDTH, columns * panel)
-    height = len(blocks) * (_TITLE + count * (panel + _LABELS)) + caption_inches(width, configuration.title, *below)
-    picture = Picture((width, height), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(width, len(blocks) * (_TITLE + count * (panel + _LABELS)), configuration.title, *below)
     panels = Panels(palette)
     for place, (items, numbers) in zip(picture.subfigures(len(blocks), 1, squeeze=False)[:, 0], blocks, strict=True):
         title = f"{items[0].classifier.card.title}, {items[0].targets[0].blob}: feature maps"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Picture
 
 from predict_diff.plot import Palette
 
@@ -14,7 +13,7 @@ from ..explanation import Explanation
 from ..runner import Subject
 from .drawing import Drawing
 from .iclr import later_version
-from .panels import GROUP, LABEL, TEXT_WIDTH, Panels, around, caption_inches, headline, label, settings_line, stand_ins
+from .panels import GROUP, LABEL, TEXT_WIDTH, Panels, headline, label, settings_line, sheet, stand_ins
 from .scene import Scene
 
 #: Inches: the side of one of the four panels in a row; what a row's title, labels and colour bar take.
@@ -48,9 +47,7 @@ def draw(configuration: Configuration, explanations: list[Explanation], palette:
         later_version("iclr_networks", explanations),
         stand_ins(explanations),
     )
-    height = len(explanations) * (_SIDE + _LABELS) + caption_inches(TEXT_WIDTH, *below)
-    picture = Picture((TEXT_WIDTH, height), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(TEXT_WIDTH, len(explanations) * (_SIDE + _LABELS), configuration.title, *below)
     panels = Panels(palette)
     rows = picture.subfigures(len(explanations), 1, squeeze=False)[:, 0]
     for row, item in zip(rows, explanations, strict=True):

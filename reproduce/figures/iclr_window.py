@@ -8,7 +8,6 @@ from typing import Annotated, Any, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Picture
 from matplotlib.figure import SubFigure
 from matplotlib.patches import ConnectionPatch, Rectangle
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from ..config import Figure, SamplerName
 from ..explanation import Explanation
 from ..runner import Subject
 from .drawing import Drawing
-from .panels import GROUP, LABEL, TEXT_WIDTH, Panels, around, caption_inches, label, stand_ins
+from .panels import GROUP, LABEL, TEXT_WIDTH, Panels, label, sheet, stand_ins
 from .scene import Scene
 
 #: Inches: the side of the photo, and of its part enlarged; what the labels of a block take.
@@ -145,9 +144,7 @@ def draw(configuration: Configuration, explanations: list[WindowExplanation], pa
         f"Variant {used.variant} ({used.source}); Gaussian: {used.gaussian.replace('_', ' ')}; seed {used.seed}.",
         stand_ins(explanations),
     )
-    height = len(explanations) * (_SIDE + _LABELS) + caption_inches(TEXT_WIDTH, *below)
-    picture = Picture((TEXT_WIDTH, height), layout="constrained")
-    around(picture, configuration.title, *below)
+    picture = sheet(TEXT_WIDTH, len(explanations) * (_SIDE + _LABELS), configuration.title, *below)
     panels = Panels(palette)
     for block, item in zip(picture.subfigures(len(explanations), 1, squeeze=False)[:, 0], explanations, strict=True):
         overview, drawn = block.subfigures(1, 2, width_ratios=(2 * _SIDE, TEXT_WIDTH - 2 * _SIDE))

@@ -159,18 +159,15 @@ def legend(panels: Sequence[Panel]) -> str:
     return ", ".join(f"({letter}) {_TITLES[panel]}" for letter, panel in zip("abcdefgh", panels, strict=False)) + "."
 
 
-def around(picture: Picture, title: str, *below: str) -> None:
-    """The title of a figure, and its caption, broken into lines that are as wide as the figure."""
-    inches = picture.get_figwidth()
-    picture.suptitle(wrapped(title, inches, TITLE), fontsize=TITLE, parse_math=False)
-    lines = "\n".join(wrapped(text, inches, CAPTION) for text in below if text)
+def sheet(width: float, height: float, title: str, *below: str) -> Picture:
+    """A picture for panels of so many inches, with a title above and a caption below, both as wide as they are."""
+    title = wrapped(title, width, TITLE)
+    lines = "\n".join(wrapped(text, width, CAPTION) for text in below if text)
+    points = TITLE * (2 + 1.2 * title.count("\n")) + CAPTION * 1.5 * (lines.count("\n") + 1)
+    picture = Picture((width, height + points / 72), layout="constrained")
+    picture.suptitle(title, fontsize=TITLE, parse_math=False)
     picture.supxlabel(lines, fontsize=CAPTION, parse_math=False)
-
-
-def caption_inches(picture_width: float, *below: str) -> float:
-    """The room that a title and a caption take."""
-    lines = sum(wrapped(text, picture_width, CAPTION).count("\n") + 1 for text in below if text)
-    return (TITLE * 2 + CAPTION * 1.5 * lines) / 72
+    return picture
 
 
 def wrapped(text: str, inches: float, points: float) -> str:
