@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .authors_code import Faults, stale_window
 from .errors import ConfigurationError, NetworkError
+from .evaluator import Evaluator
 from .evidence import (
     IMAGENET_TRAINING_INSTANCES,
     activation_difference,
@@ -19,71 +22,16 @@ from .evidence import (
     weight_of_evidence,
     weight_of_evidence_error,
 )
+from .in_memory import InMemory
+from .journal import open_journal
 from .network.network import Network
+from .plan import Plan, in_order
 from .refinement import shared_windows
 from .result import RelevanceMap, versions
 from .samplers import Sampler
 from .samplers.drawing import draw
 from .targets import Measure, Target
 from .windows import WindowGrid
-
-
-class Evaluator(Protocol):
-    """Computes targets of perturbed photos; see `predict_diff.network.minibatch` and `.incremental`."""
-
-    network: Network
-    targets: tuple[Target, ...]
-    batch_size: int
-
-    def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The targets of the photo itself.
-
-        Parameters
-        ----------
-        x : ndarray, shape (C, H, W), float32
-
-        Returns
-        -------
-        ndarray, shape (U,), float64
-        """
-        ...
-
-    def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
-        """Which windows to sample and evaluate together.
-
-        Parameters
-        ----------
-        windows : ndarray, shape (n, 2), int64
-            Upper left pixels.
-        samples : int
-            S, for each window.
-
-        Yields
-        ------
-        ndarray, int64
-            Numbers of windows; each window is in one batch.
-        """
-        ...
-
-    def evaluate(
-        self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """The targets of photos in which one window has been replaced by one sample.
-
-        Parameters
-        ----------
-        x : ndarray, shape (C, H, W), float32
-            The photo.
-        windows : ndarray, shape (n, 2), int64
-            Upper left pixels.
-        patches : ndarray, shape (n, S, C, k, k), float32
-            What goes into each window.
-
-        Returns
-        -------
-        ndarray, shape (n, S, U), float32
-        """
-        ...
 
 
 def prediction_difference(
@@ -97,6 +45,7 @@ def prediction_difference(
     faults: Faults | None = None,
     progress: Callable[[int, int], None] | None = None,
     coarser: RelevanceMap | None = None,
+    journal: str | Path | None = None,
 ) -> RelevanceMap:
     """Algorithm 1 of the paper.
 
@@ -121,6 +70,9 @@ def prediction_difference(
         Called with the number of windows done and their total.
     coarser : RelevanceMap, optional
         What a call with a larger stride, and all else the same, gave: its windows are not computed again.
+    journal : path, optional
+        A file that keeps what has been computed, whatever stops the program: the same call goes on from there, and
+        gives the same map to the last bit. It is left where it is; delete it once the map is saved.
 
     Returns
     -------
@@ -131,17 +83,39 @@ def prediction_difference(
     ------
     ConfigurationError
         If S or a size is impossible, or `coarser` is of another configuration.
+    ResultError
+        If the journal is of another configuration, another process's, or cannot be written.
     """
+    plan = make_plan(x, evaluator, sampler, samples, stride, seed, instances, faults, coarser)
+    with InMemory(plan) if journal is None else open_journal(journal, plan) as kept:
+        done = kept.windows_done
+        for part, values, seconds in relevances(x, evaluator, sampler, kept.plan, kept.missing):
+            kept.write(part, values, seconds)
+            done += len(values)
+            if progress is not None:
+                progress(min(done, len(plan.grid)), len(plan.grid))
+        return kept.plan.relevance_map(kept.values(), {"seconds": kept.seconds})
+
+
+def make_plan(
+    x: NDArray[np.float32],
+    evaluator: Evaluator,
+    sampler: Sampler,
+    samples: int = 20,
+    stride: int = 1,
+    seed: int = 0,
+    instances: int = IMAGENET_TRAINING_INSTANCES,
+    faults: Faults | None = None,
+    coarser: RelevanceMap | None = None,
+) -> Plan:
+    """What Algorithm 1 is going to compute. Parameters and errors are those of `prediction_difference`."""
     faults = faults or Faults()
     check_settings(samples, instances)
     if faults.no_feature_maps:
         refuse_feature_maps(evaluator.network, evaluator.targets)
-    started = time.perf_counter()
     network, targets = evaluator.network, evaluator.targets
     grid = WindowGrid(x.shape[1], x.shape[2], sampler.k, stride)
     again = stale_window(len(grid), samples) if faults.stale_window else None
-    measures = measures_of(network, targets, faults.evidence_by_position)
-
     provenance = {
         "network": network.describe(),
         "photo_sha256": hashlib.sha256(x.tobytes()).hexdigest(),
@@ -150,60 +124,90 @@ def prediction_difference(
         "seed": seed,
         "laplace_instances": instances,
         "faults": faults.describe(),
+        "versions": versions(),
     }
-    seconds = 0.0
-
-    known = evaluator.values(x)  # p(c | x)
-    expected = np.empty((len(targets), len(grid)))
-    relevance, standard_error = np.empty_like(expected), np.empty_like(expected)
-
+    parts: list[NDArray[np.int64]] = []
+    given = None
     missing = np.arange(len(grid))
     if coarser is not None:
         places, numbers = shared_windows(coarser, grid, targets, provenance)
-        expected[:, places], relevance[:, places] = coarser.expected[:, numbers], coarser.relevance[:, numbers]
-        standard_error[:, places] = coarser.standard_error[:, numbers]
+        found = np.stack([coarser.expected, coarser.relevance, coarser.standard_error])[:, :, numbers]
+        given = np.ascontiguousarray(np.moveaxis(found, -1, 0))
+        parts.append(places)
         missing = np.setdiff1d(missing, places)
-        seconds = float(coarser.provenance["seconds"])
-
-    done = len(grid) - len(missing)
-    parts = (missing[batch] for batch in evaluator.batches(grid.positions[missing], samples))
-    ahead = network.provider == "cuda"
-    # for every patch x_w of size k x k in x: x'_w <- x_w sampled from p(x_w | surround), S times
-    for part, patches in draw(sampler, x, grid.positions, parts, samples, seed, ahead):
-        expected[:, part], error = marginalise(x, evaluator, grid.positions[part], patches)
-        relevance[:, part], standard_error[:, part] = _relevance(
-            network, targets, measures, known, expected[:, part], error, instances
-        )
-        done += len(part)
-        if progress is not None:
-            progress(done, len(grid))
-
-    counts = np.ones(len(grid), np.int64)
+    parts += [missing[batch] for batch in evaluator.batches(grid.positions[missing], samples)]
     if again is not None:
-        # Authors' code: the window is sampled anew, added once more and counted once more.
-        window = grid.positions[again : again + 1]
-        second = marginalise(x, evaluator, window, sampler.sample(x, window, samples, seed + 1))
-        value, _ = _relevance(network, targets, measures, known, *second, instances)
-        relevance[:, again] = (relevance[:, again] + value[:, 0]) / 2
-        counts[again] = 2
-
-    return RelevanceMap(
+        parts.append(np.array([again]))
+    order, bounds = in_order(parts)
+    return Plan(
         grid=grid,
         targets=targets,
-        measures=measures,
-        known=known,
-        expected=expected,
-        relevance=relevance,
-        standard_error=standard_error,
-        counts=counts,
-        provenance={
-            **provenance,
-            "batch_size": evaluator.batch_size,
-            "evaluator": type(evaluator).__name__,
-            "seconds": time.perf_counter() - started + seconds,
-            "versions": versions(),
-        },
+        measures=measures_of(network, targets, faults.evidence_by_position),
+        known=evaluator.values(x),  # p(c | x)
+        order=order,
+        bounds=bounds,
+        batching=evaluator.batching,
+        provenance=provenance,
+        twice=again is not None,
+        given=given,
     )
+
+
+def relevances(
+    x: NDArray[np.float32], evaluator: Evaluator, sampler: Sampler, plan: Plan, parts: Sequence[int]
+) -> Iterator[tuple[int, NDArray[np.float64], float]]:
+    """The loop of Algorithm 1, over some parts of a plan.
+
+    Parameters
+    ----------
+    x : ndarray, shape (C, H, W), float32
+        The photo.
+    evaluator : Evaluator
+    sampler : Sampler
+    plan : Plan
+        Made from photo, evaluator and sampler, here or elsewhere.
+    parts : sequence of int
+        Numbers of parts.
+
+    Yields
+    ------
+    part : int
+    values : ndarray, shape (rows of the part, 3, U), float64
+        The targets' expectation without each window, the relevance of the window, and its standard error.
+    seconds : float
+        How long they took.
+
+    Raises
+    ------
+    ConfigurationError
+        If the evaluator's batches are others than the plan's, on which last bits depend.
+    NetworkError
+        If the network gives NaN or infinity.
+    """
+    if evaluator.batching != plan.batching:
+        raise ConfigurationError(
+            f"batches: expected {_in_words(plan.batching)}, as this map was begun with, found "
+            f"{_in_words(evaluator.batching)}; choose the same evaluator and batch size"
+        )
+    network, positions = evaluator.network, plan.grid.positions
+    samples, seed = plan.provenance["samples"], plan.provenance["seed"]
+    # The other parts are drawn while those before them are evaluated, where that helps.
+    first = [part for part in parts if not plan.draws_again(part)]
+    drawn = draw(sampler, x, positions, map(plan.windows, first), samples, seed, network.provider == "cuda")
+    # for every patch x_w of size k x k in x: x'_w <- x_w sampled from p(x_w | surround), S times
+    patches = ((part, found) for part, (_, found) in zip(first, drawn, strict=True))
+    # Authors' code: the stale window is sampled anew.
+    second = (
+        (part, sampler.sample(x, positions[plan.windows(part)], samples, seed + 1)) for part in parts[len(first) :]
+    )
+    started = time.perf_counter()
+    for part, found in chain(patches, second):
+        expected, error = marginalise(x, evaluator, positions[plan.windows(part)], found)
+        relevance, standard_error = _relevance(network, plan, expected, error)
+        values = np.stack([expected, relevance, standard_error]).transpose(2, 0, 1)
+        now = time.perf_counter()
+        yield part, values, now - started
+        started = now
 
 
 def marginalise(
@@ -261,20 +265,15 @@ def _is_unit_probability(network: Network, target: Target) -> bool:
 
 
 def _relevance(
-    network: Network,
-    targets: Sequence[Target],
-    measures: Sequence[Measure],
-    known: NDArray[np.float64],
-    expected: NDArray[np.float64],
-    expected_error: NDArray[np.float64],
-    instances: int,
+    network: Network, plan: Plan, expected: NDArray[np.float64], expected_error: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Relevance of each window for each target, and its standard error; shapes (U, n)."""
+    known, instances = plan.known, plan.provenance["laplace_instances"]
     relevance, error = np.empty_like(expected), np.empty_like(expected)
-    differences = [u for u, measure in enumerate(measures) if measure == "AD"]
+    differences = [u for u, measure in enumerate(plan.measures) if measure == "AD"]
     relevance[differences] = activation_difference(known[differences, None], expected[differences])
     error[differences] = expected_error[differences]
-    for u, (target, measure) in enumerate(zip(targets, measures, strict=True)):
+    for u, (target, measure) in enumerate(zip(plan.targets, plan.measures, strict=True)):
         if measure == "WE":
             if not 0 <= known[u] <= 1 or expected[u].min() < 0 or expected[u].max() > 1:
                 raise ConfigurationError(
@@ -285,6 +284,10 @@ def _relevance(
             relevance[u] = weight_of_evidence(known[u], expected[u], instances, classes)
             error[u] = weight_of_evidence_error(expected[u], expected_error[u], instances, classes)
     return relevance, error
+
+
+def _in_words(batching: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in batching.items())
 
 
 def refuse_feature_maps(network: Network, targets: Sequence[Target]) -> None:

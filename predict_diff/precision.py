@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .algorithm import Evaluator
 from .errors import NetworkError
+from .evaluator import Evaluator
 from .evidence import IMAGENET_TRAINING_INSTANCES, activation_difference, expectation, weight_of_evidence
 from .targets import Measure
 

@@ -21,7 +21,7 @@ from .storage import whole_file
 SEAL_SIZE = 512
 
 #: Before HDF5 1.8, attributes could not be larger than 64 KB, which the names of 4,000 targets are.
-_FORMAT = ("v108", "v108")
+FORMAT = ("v108", "v108")
 
 
 def write_sealed(path: Path, kind: str, fill: Callable[[h5py.File], None], error: type[PredictDiffError]) -> None:
@@ -40,7 +40,7 @@ def write_sealed(path: Path, kind: str, fill: Callable[[h5py.File], None], error
     """
     # Assembled in memory, so that a full disk is an ordinary error and not one inside the HDF5 library.
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=_FORMAT, userblock_size=SEAL_SIZE) as file:
+    with h5py.File(buffer, "w", libver=FORMAT, userblock_size=SEAL_SIZE) as file:
         fill(file)
     content = buffer.getbuffer()
     content[:SEAL_SIZE] = _seal(kind, hashlib.sha256(content[SEAL_SIZE:]).hexdigest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,9 +30,13 @@ def whole_file(path: Path, error: type[PredictDiffError]) -> Iterator[BinaryIO]:
         temporary = Path(name)
         with os.fdopen(handle, "w+b") as file:
             yield file
+            # Else a power failure could leave the name, and nothing under it.
+            file.flush()
+            os.fsync(file.fileno())
         # Temporary files are for their owner only; this one is not.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as reason:
         raise error(
             f"{path}: could not be written ({reason.strerror or ' '.join(str(reason).split())}); free some space or "
@@ -41,6 +45,16 @@ def whole_file(path: Path, error: type[PredictDiffError]) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the system put the names in a folder on the disk, where it can be asked to."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

@@ -26,12 +26,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network, its card, its preprocessing and the names of its classes."""
+    """A network, its card, its preprocessing and the names of its classes.
+
+    Attributes
+    ----------
+    origin : tuple
+        The first arguments of `open_classifier` to open it again: name or absolute path, engine, and card.
+    """
 
     card: Card
     network: Network
     preprocessing: Preprocessing
     classes: list[Label]
+    origin: tuple[str, Engine, str | None]
 
     @property
     def name(self) -> str:
@@ -180,12 +187,13 @@ def open_classifier(
     preprocessing = networks.preprocessing(described)
     if crop == "unresized":
         preprocessing = dataclasses.replace(preprocessing, resize="none", resize_to=None, mean_fit="crop_bottom_right")
+    origin = str(Path(which).absolute()) if which.endswith(".onnx") else which, engine, card
     classes = labels(described.labels_path, network.blobs[network.resolve(described.blobs.output)][0])
     if card is not None:
         # It shares the card, not the name.
         title = printable(Path(which).stem)
         described = described.model_copy(update={"name": title, "title": title, "stands_in_for": None})
-    return Classifier(described, network, preprocessing, classes)
+    return Classifier(described, network, preprocessing, classes, origin)
 
 
 def _check_fit(described: Card, network: Network) -> None:

@@ -16,7 +16,8 @@ from predict_diff.errors import ResultError
 
 from .config import in_profile
 from .progress import duration
-from .runner import Subject
+from .runner import share_missing
+from .subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def estimate(subjects: Sequence[Subject], profile: str) -> Estimate:
             speed[kind] = seconds_per_evaluation(subject)
             subject.release()
         other = in_profile(subject.settings, profile)
-        missing += len(subject.missing()) * speed[kind] * subject.evaluations()
+        left = sum(share_missing(subject, name) for name in subject.samplers)
+        missing += left * speed[kind] * subject.evaluations()
         elsewhere += len(subject.samplers) * speed[kind] * subject.evaluations(other)
     if missing > _LONG_SECONDS:
         logger.info(

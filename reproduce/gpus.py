@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from predict_diff.errors import NetworkError
 
 from .request import Request
-from .runner import Subject
+from .subject import Subject
 
 logger = logging.getLogger(__name__)
 

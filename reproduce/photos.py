@@ -53,6 +53,8 @@ class Photo:
         Of the decoded pixels and their shape: the same picture in another lossless file has the same.
     source : str
         The file's path, or ``skimage:chelsea`` for a default photo.
+    origin : str
+        What `read_photo` takes to read it again: a default photo's name, or the file's absolute path as it is.
     notes : tuple of str
         What was done that the user might not expect, such as ``greyscale: repeated over three channels``.
     """
@@ -61,6 +63,7 @@ class Photo:
     pixels: NDArray[np.float32]
     sha256: str
     source: str
+    origin: str
     notes: tuple[str, ...] = ()
 
 
@@ -116,9 +119,9 @@ def read_photo(photo: str | os.PathLike[str]) -> Photo:
     text = os.fspath(photo)
     default = default_photos().get(text)
     if default is not None:
-        return _photo(default.name, _scikit_image_file(default), f"skimage:{default.name}")
+        return _photo(default.name, _scikit_image_file(default), f"skimage:{default.name}", default.name)
     path = _find(text)
-    return _photo(printable(path.stem), path, printable(str(path)))
+    return _photo(printable(path.stem), path, printable(str(path)), str(path.absolute()))
 
 
 def is_photo(text: str) -> bool:
@@ -158,14 +161,14 @@ def entries(folder: Path) -> list[Path]:
         return []
 
 
-def _photo(name: str, path: Path, source: str) -> Photo:
+def _photo(name: str, path: Path, source: str, origin: str) -> Photo:
     with _open(path) as file:
         pixels, notes = decode(file, printable(str(path)))
     height, width = pixels.shape[:2]
     if min(height, width) < SMALL:
         notes = (*notes, f"small: {width} x {height} pixels, enlarged to the network's input")
     pixels.flags.writeable = False
-    return Photo(name, pixels, fingerprint(pixels), source, notes)
+    return Photo(name, pixels, fingerprint(pixels), source, origin, notes)
 
 
 def _scikit_image_file(default: DefaultPhoto) -> Path:

@@ -15,7 +15,7 @@ from predict_diff.plot import Palette
 
 from .classifier import Engine
 from .config import Settings, check_batch_size, check_gpus, check_threads, settings
-from .runner import Choices
+from .subject import Choices
 
 
 @dataclass(frozen=True)

@@ -1,300 +1,222 @@
-"""Jobs -> relevance maps on disk. What has been computed before with the same configuration is read, not repeated."""
+"""Jobs -> windows -> relevance maps on disk: what was stopped goes on where it was, whole or as one of some shards."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import glob
 import logging
-import re
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from predict_diff.algorithm import check_settings, measures_of, prediction_difference
-from predict_diff.errors import ResultError
-from predict_diff.network.choosing import EvaluatorName, choose_evaluator
-from predict_diff.network.incremental import IncrementalEvaluator
-from predict_diff.network.minibatch import MiniBatchEvaluator
+from predict_diff.algorithm import make_plan, measures_of, relevances
+from predict_diff.errors import ConfigurationError, ResultError
+from predict_diff.evaluator import Evaluator
+from predict_diff.journal import Journal, OtherRunError, open_journal
+from predict_diff.journal_progress import look
+from predict_diff.network.choosing import choose_evaluator
+from predict_diff.plan import Plan, differences
 from predict_diff.precision import precision_error
-from predict_diff.result import RelevanceMap, stores_maps
-from predict_diff.samplers import GaussianSampler, GaussianStatistics, MarginalSampler, Sampler, pool_limits
-from predict_diff.sensitivity import sensitivity_map
-from predict_diff.targets import Target
-from predict_diff.windows import WindowGrid, surround_positions
+from predict_diff.result import RelevanceMap, versions
+from predict_diff.samplers import Sampler
 
-from .classifier import Classifier
-from .config import SamplerName, Settings
-from .explanation import Explanation
-from .faults import refuse_impossible
-from .photos import Photo
-from .pools import Pool, pool
+from .config import SamplerName
 from .progress import Progress, duration
+
+if TYPE_CHECKING:
+    from .subject import Subject
 
 logger = logging.getLogger(__name__)
 
-#: Changes whenever the same configuration would give other numbers, so that stored maps are not taken for new ones.
-NUMBERS_VERSION = 2
+#: Folders below that for results: of maps, and of what is not complete yet.
+MAPS, PARTS = "maps", "parts"
+
+#: Which shard of how many.
+Shard = tuple[int, int]
+WHOLE: Shard = (1, 1)
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What the user chose beside the settings.
+def compute_map(subject: Subject, sampler: SamplerName, drawn: Sampler) -> RelevanceMap:
+    """Run Algorithm 1 with a sampler, or go on where it was stopped, and store the map."""
+    evaluator, plan = plan_map(subject, sampler, drawn)
+    with _open(subject, plan) as journal:
+        if (found := subject.stored(sampler)) is not None:  # another process was faster
+            journal.discard()
+            return found
+        _compute(title(subject, sampler), subject, evaluator, drawn, journal)
+        return finish(journal, subject.choices.out)
 
-    Attributes
-    ----------
-    out : Path
-        Folder for results.
-    pool : str
-        ``default`` or a folder of photos.
-    batch_size : int or None
-        Photos in a batch; None lets the evaluator choose.
-    evaluator : {"auto", "incremental", "minibatch"}
-        How perturbed photos are evaluated; "auto" takes the faster way.
-    force : bool
-        Maps in damaged files are computed again.
+
+def compute_shard(subject: Subject, sampler: SamplerName, drawn: Sampler) -> Path:
+    """Compute one shard of a map, or go on with it; the path of its journal, which can be merged with others."""
+    evaluator, plan = plan_map(subject, sampler, drawn)
+    with _open(subject, plan) as journal:
+        _compute(title(subject, sampler), subject, evaluator, drawn, journal)
+        journal.sync()
+    return journal.path
+
+
+def plan_map(subject: Subject, sampler: SamplerName, drawn: Sampler) -> tuple[Evaluator, Plan]:
+    """What evaluates the windows of a map, and what is to be computed: in the batches in which it was begun, if it was.
+
+    Raises
+    ------
+    ConfigurationError
+        If the user asks for other batches than those in which it was begun.
     """
+    evaluator = subject.evaluator
+    if (batching := _begun_with(subject, sampler)) not in (None, evaluator.batching):
+        evaluator = subject.evaluator_like(batching)
+    settings, shard = subject.settings, subject.choices.shard
+    plan = make_plan(
+        subject.x,
+        evaluator,
+        drawn,
+        samples=settings.samples,
+        stride=settings.stride,
+        seed=settings.seed,
+        instances=settings.laplace_instances,
+        faults=settings.fault_switches,
+        # Machines may have other coarse maps: shards that are to fit together do without.
+        coarser=subject.coarser(sampler) if shard == WHOLE else None,
+    )
+    provenance = {
+        **plan.provenance,
+        "precision_error": _precision_error(subject, evaluator, drawn),
+        "identity": subject.identity(sampler),
+        "settings": settings.model_dump(),
+        "photo": {"name": subject.photo.name, "source": subject.photo.source, "notes": list(subject.photo.notes)},
+        "pool": subject.pool.describe(),
+        "title": title(subject, sampler),
+        "file": subject.path(sampler).name,
+    }
+    plan = replace(plan, provenance=provenance, map_dtype="float16" if settings.store_float16 else "float64")
+    return evaluator, plan if shard == WHOLE else plan.as_shard(*shard)
 
-    out: Path
-    pool: str = "default"
-    batch_size: int | None = None
-    evaluator: EvaluatorName = "auto"
-    force: bool = False
+
+def finish(journal: Journal, out: Path) -> RelevanceMap:
+    """Store the map of a journal that is complete, and delete the journal."""
+    found = journal.plan.relevance_map(journal.values(), {"seconds": journal.seconds, "processes": journal.processes})
+    found.save(out / MAPS / file_name(journal.plan, journal.path))
+    journal.discard()
+    logger.info("%s: %d windows in %s.", found.provenance["title"], len(found.grid), duration(journal.seconds))
+    return found
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """One photo before one network, and the samplers that explain it; with sensitivity maps, or without."""
+def file_name(plan: Plan, path: Path) -> str:
+    """What the file of a plan's map is called. ResultError unless it is the plain name of such a file."""
+    name = str(plan.provenance.get("file"))
+    if Path(name).name != name or not name.endswith(".h5") or "\\" in name:
+        raise ResultError(f"{path}: expected the name of a map's file in it, found {name!r}; compute it anew")
+    return name
 
-    photo: Photo
-    classifier: Classifier
-    settings: Settings
-    choices: Choices
-    samplers: tuple[SamplerName, ...]
-    wanted: tuple[Target, ...] | None = None
-    sensitivity: bool = True
 
-    @cached_property
-    def x(self) -> NDArray[np.float32]:
-        return self.classifier.preprocessing(self.photo.pixels)
+def journal_path(out: Path, file: str, shard: Shard = WHOLE) -> Path:
+    """Where the windows of a map, or of one of its shards, are kept, given the name of the map's file."""
+    part = "" if shard == WHOLE else f"-{shard[0]}of{shard[1]}"
+    return out / PARTS / f"{file.removesuffix('.h5')}{part}.h5"
 
-    @cached_property
-    def targets(self) -> tuple[Target, ...]:
-        """Those asked for, or the class with the highest probability."""
-        targets = self.wanted or (self.classifier.top(self.x),)
-        network = self.classifier.network
-        resolved = tuple(Target(network.resolve(target.blob), target.index) for target in targets)
-        for target in resolved:
-            target.check(network.blobs)
-        return resolved
 
-    @cached_property
-    def grid(self) -> WindowGrid:
-        grid = _grid(self.x, self.settings)
-        # Refuses an outer patch that does not fit, before anything is computed.
-        surround_positions(grid.positions[:1], self.settings.k, self.settings.l, grid.height, grid.width)
-        check_settings(self.settings.samples, self.settings.laplace_instances)
-        return grid
+def title(subject: Subject, sampler: SamplerName) -> str:
+    """A map, or its shard, in words."""
+    number, count = subject.choices.shard
+    shard = f", shard {number} of {count}" if count > 1 else ""
+    return f"{subject.photo.name}, {subject.classifier.card.title}, {sampler}{shard}"
 
-    @cached_property
-    def pool(self) -> Pool:
-        kept = self.settings.pool_keeps_photo
-        # A different photo for each marginal sample; the Gaussian makes do with few.
-        needed = self.settings.samples if "marginal" in self.samplers else 1
-        return pool(self.choices.pool, leave_out=None if kept else self.photo, needed=needed)
 
-    @cached_property
-    def pool_arrays(self) -> NDArray[np.float32]:
-        return self.pool.arrays(self.classifier.preprocessing)
+def share_missing(subject: Subject, sampler: SamplerName) -> float:
+    """Which share of a map's windows this process still has to compute."""
+    if subject.path(sampler).exists():
+        return 0.0
+    share = 1 / subject.choices.shard[1]
+    try:
+        begun = look(_path(subject, sampler))
+    except ResultError:
+        return share
+    return share * (1 - begun.done / begun.total)
 
-    @cached_property
-    def evaluator(self) -> IncrementalEvaluator | MiniBatchEvaluator:
-        choices = self.choices
-        network = self.classifier.network
-        return choose_evaluator(network, self.targets, self.settings.k, choices.batch_size, choices.evaluator)
 
-    def sampler(self, name: SamplerName) -> Sampler:
-        """Build a sampler; the Gaussian is fitted, or read if it was fitted before."""
-        settings = self.settings
-        if name == "marginal":
-            return MarginalSampler(self.pool_arrays, settings.k, first=settings.marginal == "first")
-        statistics = GaussianStatistics.load_or_fit(
-            self.choices.out / "statistics",
-            self.pool_arrays,
-            settings.l,
-            settings.patches,
-            settings.gaussian == "joint",
-            settings.seed,
-            settings.placement,
-            self.choices.force,
-        )
-        limits = pool_limits(self.pool_arrays) if settings.clip_samples else None
-        return GaussianSampler(statistics, settings.k, limits, settings.fault_switches.first_channel_for_all)
+def check_begun(subject: Subject, sampler: SamplerName) -> None:
+    """Raise ResultError if a run was begun with libraries that may give other last bits, unless it may be replaced.
 
-    def identity(self, sampler: SamplerName) -> dict[str, Any]:
-        """Everything that the numbers of one map depend on, JSON-able."""
-        network = self.classifier.network
-        settings = self.settings.model_dump(exclude={"source", "variant", "profile"})
-        return {
-            "numbers_version": NUMBERS_VERSION,
-            "network": network.sha256,
-            "provider": network.describe()["provider"],
-            "precision": network.describe()["precision"],
-            "photo": self.photo.sha256,
-            "preprocessing": self.classifier.preprocessing.describe(),
-            "targets": [str(target) for target in self.targets],
-            "sampler": sampler,
-            "pool": self.pool.digest,
-            "settings": settings,
-        }
+    Runs of the same photo, network and sampler with another configuration are named, and left as they are.
+    """
+    path, identity = _path(subject, sampler), subject.identity(sampler)
+    for other in sorted(path.parent.glob(f"{glob.escape(subject.stem)}-{sampler}-*.h5")):
+        try:
+            begun = look(other)
+        except ResultError:
+            continue  # begun anew, which is said then
+        if other == path:
+            now = {name: number for name, number in versions().items() if name in begun.plan.terms["versions"]}
+            if (strange := differences(now, begun.plan.terms["versions"])) and not subject.choices.force:
+                raise OtherRunError(
+                    f"{path}: expected a run of the installed versions, found one of others, whose last bits may "
+                    f"differ ({strange[0]}); install those to go on, or say --force to begin anew"
+                )
+        elif begun.done < begun.total and (strange := differences(identity, begun.plan.provenance.get("identity"))):
+            logger.info("%s: a run of another configuration was stopped (%s); it is left as it is.", other, strange[0])
 
-    def path(self, sampler: SamplerName) -> Path:
-        """Where the map lies; its name says what it is, and holds a hash of all that it depends on."""
-        key = hashlib.sha256(json.dumps(self.identity(sampler), sort_keys=True).encode()).hexdigest()[:12]
-        return self.choices.out / "maps" / f"{self.stem}-{sampler}-{key}.h5"
 
-    @property
-    def stem(self) -> str:
-        """Photo and network, fit for the name of a file, and short enough to have something added."""
-        names = (self.photo.name, 130), (self.classifier.name, 70)
-        short = (name.encode()[:length].decode(errors="ignore") for name, length in names)
-        return re.sub(r"[^\w.-]+", "_", "-".join(short))
+def _path(subject: Subject, sampler: SamplerName) -> Path:
+    return journal_path(subject.choices.out, subject.path(sampler).name, subject.choices.shard)
 
-    def stored(self, sampler: SamplerName) -> RelevanceMap | None:
-        """The map, if it has been computed before with this very configuration."""
-        path = self.path(sampler)
-        if not path.exists():
+
+def _begun_with(subject: Subject, sampler: SamplerName) -> dict[str, Any] | None:
+    """The batches with which a run was begun; ConfigurationError if the user asks for others."""
+    path, choices = _path(subject, sampler), subject.choices
+    try:
+        batching = look(path).plan.batching
+    except ResultError:
+        return None  # there is none, or it is begun anew, which is said then
+    evaluator = {"incremental": "IncrementalEvaluator", "minibatch": "MiniBatchEvaluator"}.get(choices.evaluator)
+    asked = {"batch_size": choices.batch_size, "evaluator": evaluator}
+    for name in (name for name, value in asked.items() if value not in (None, batching[name])):
+        if choices.force:
             return None
-        found = RelevanceMap.load(path)
-        if found.provenance.get("identity") != self.identity(sampler):
-            raise ResultError(f"{path}: expected the map of this configuration, found another; delete the file")
-        return found
+        option = f"--{name.replace('_', '-')}"
+        raise ConfigurationError(
+            f"{option}: expected {batching[name]}, with which {path} was begun, found {asked[name]}; leave {option} "
+            f"out to go on, or say --force to begin anew"
+        )
+    return batching
 
-    def clear_damaged(self) -> None:
-        """Delete stored maps that cannot be read, saying so; they are missing then."""
-        for sampler in self.samplers:
-            try:
-                self.stored(sampler)
-            except ResultError as damage:
-                logger.warning("%s; it is computed again.", str(damage).split(";")[0])
-                self.path(sampler).unlink(missing_ok=True)
 
-    def missing(self) -> list[SamplerName]:
-        """The samplers whose maps are still to be computed."""
-        return [name for name in self.samplers if not self.path(name).exists()]
+def _open(subject: Subject, plan: Plan) -> Journal:
+    """The journal of a plan; one that was begun otherwise makes room if it may."""
+    path = journal_path(subject.choices.out, plan.provenance["file"], plan.shard)
+    try:
+        return open_journal(path, plan)
+    except OtherRunError as other:
+        if not subject.choices.force:
+            raise
+        logger.warning("%s; it is begun anew.", str(other).split(";")[0])
+        path.unlink(missing_ok=True)
+        return open_journal(path, plan)
 
-    def check(self) -> None:
-        """Raise whatever is impossible about settings, targets and pool, or wrong with stored maps."""
-        faults, windows = self.settings.fault_switches, len(self.grid)
-        refuse_impossible(faults, self.classifier.network, self.targets, windows, self.settings.samples)
-        if self.choices.force:
-            self.clear_damaged()
-        _ = self.pool, [self.stored(name) or self.coarser(name) for name in self.samplers]
 
-    def bytes_to_write(self) -> int:
-        """What the files that are still missing take, at most, in bytes."""
-        maps = 2 * self.grid.height * self.grid.width if stores_maps(self.grid, len(self.targets)) else 0
-        numbers = len(self.targets) * (3 * len(self.grid) + maps) + 2 * len(self.grid)
-        gaussian = (self.x.shape[0] * self.settings.l**2) ** 2
-        missing = self.missing()
-        return 8 * (len(missing) * numbers + (gaussian if "conditional" in missing else 0))
+def _compute(name: str, subject: Subject, evaluator: Evaluator, drawn: Sampler, journal: Journal) -> None:
+    """Compute what is missing."""
+    done, total = journal.windows_done, len(journal.plan.order)
+    if 0 < done < total:
+        logger.info("%s: goes on from window %d of %d.", name, done, total)
+    with Progress(name, total, "windows", done) as progress:
+        for part, values, seconds in relevances(subject.x, evaluator, drawn, journal.plan, journal.missing):
+            journal.write(part, values, seconds)
+            progress.update(len(values))
 
-    def evaluations(self, settings: Settings | None = None) -> int:
-        """How many photos the network sees for one map, n S; with other settings if given."""
-        settings = settings or self.settings
-        return len(_grid(self.x, settings)) * settings.samples
 
-    def with_stride(self, stride: int) -> Subject:
-        """The same with another step between windows; what has been made for it is shared."""
-        other = replace(self, settings=self.settings.model_copy(update={"stride": stride}))
-        shared = {"x", "targets", "pool", "pool_arrays", "evaluator"}
-        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in shared})
-        return other
-
-    def coarser(self, sampler: SamplerName) -> RelevanceMap | None:
-        """The finest stored map of the same configuration with a larger step between windows."""
-        for stride in reversed(self.grid.coarser()):
-            if (found := self.with_stride(stride).stored(sampler)) is not None:
-                return found
+def _precision_error(subject: Subject, evaluator: Evaluator, drawn: Sampler) -> dict[str, Any] | None:
+    """How far a lower precision is from the full one, for windows here and there; None in full precision."""
+    network = subject.classifier.network
+    if network.precision == "full":
         return None
-
-    def release(self) -> None:
-        """Let go of what takes memory; it is made again when it is needed."""
-        for name in ("evaluator", "pool_arrays"):
-            self.__dict__.pop(name, None)
-
-    def compute(self, sampler: SamplerName, drawn: Sampler) -> RelevanceMap:
-        """Run Algorithm 1 with a sampler, and store the map."""
-        name = f"{self.photo.name}, {self.classifier.card.title}, {sampler}"
-        coarser = self.coarser(sampler)
-        start = 0 if coarser is None else len(coarser.grid)
-        with Progress(name, len(self.grid), "windows", start) as progress:
-            found = prediction_difference(
-                self.x,
-                self.evaluator,
-                drawn,
-                samples=self.settings.samples,
-                stride=self.settings.stride,
-                seed=self.settings.seed,
-                instances=self.settings.laplace_instances,
-                faults=self.settings.fault_switches,
-                progress=lambda done, total: progress.to(done),
-                coarser=coarser,
-            )
-        provenance = {
-            **found.provenance,
-            "precision_error": self._precision_error(drawn),
-            "identity": self.identity(sampler),
-            "settings": self.settings.model_dump(),
-            "photo": {"name": self.photo.name, "source": self.photo.source, "notes": list(self.photo.notes)},
-            "pool": self.pool.describe(),
-        }
-        found = replace(found, provenance=provenance, map_dtype="float16" if self.settings.store_float16 else "float64")
-        found.save(self.path(sampler))
-        seconds = found.provenance["seconds"]
-        logger.info("%s: %d windows in %s.", name, len(self.grid), duration(seconds))
-        return found
-
-    def _precision_error(self, drawn: Sampler) -> dict[str, Any] | None:
-        """How far a lower precision is from the full one, for windows here and there; None in full precision."""
-        network = self.classifier.network
-        if network.precision == "full":
-            return None
-        k, batch_size = self.settings.k, self.choices.batch_size
-        reference = choose_evaluator(network.in_full_precision(), self.targets, k, batch_size)
-        windows = self.grid.scattered()
-        patches = drawn.sample(self.x, windows, self.settings.samples, self.settings.seed)
-        by_position = self.settings.fault_switches.evidence_by_position
-        measures = measures_of(network, self.targets, by_position)
-        instances = self.settings.laplace_instances
-        error = precision_error(reference, self.evaluator, measures, self.x, windows, patches, instances)
-        logger.info("Precision %s: %s.", network.precision, error)
-        return error.describe()
-
-    def explain(self) -> Explanation:
-        """Everything that a figure shows of this photo and network."""
-        classes = self.classifier.classes
-        # First what takes seconds, so that what is wrong with it shows before hours are spent.
-        sensitivity = [self._sensitivity(target) for target in self.targets] if self.sensitivity else []
-        drawn = {name: self.sampler(name) for name in self.missing()}
-        return Explanation(
-            photo=self.photo,
-            classifier=self.classifier,
-            settings=self.settings,
-            view=self.classifier.preprocessing.view(self.photo.pixels),
-            best=[(classes[index].short, p) for index, p in self.classifier.best(self.x)],
-            targets=self.targets,
-            sensitivity=sensitivity,
-            relevance={name: self.stored(name) or self.compute(name, drawn[name]) for name in self.samplers},
-        )
-
-    def _sensitivity(self, target: Target) -> NDArray[np.float32]:
-        unit = self.classifier.unit_for_sensitivity(target)
-        return sensitivity_map(self.classifier.network, self.x, unit, self.settings.sensitivity_from_activation)
-
-
-def _grid(x: NDArray[np.float32], settings: Settings) -> WindowGrid:
-    return WindowGrid(x.shape[1], x.shape[2], settings.k, settings.stride)
+    k, batch_size = subject.settings.k, subject.choices.batch_size
+    reference = choose_evaluator(network.in_full_precision(), subject.targets, k, batch_size)
+    windows = subject.grid.scattered()
+    patches = drawn.sample(subject.x, windows, subject.settings.samples, subject.settings.seed)
+    by_position = subject.settings.fault_switches.evidence_by_position
+    measures = measures_of(network, subject.targets, by_position)
+    instances = subject.settings.laplace_instances
+    error = precision_error(reference, evaluator, measures, subject.x, windows, patches, instances)
+    logger.info("Precision %s: %s.", network.precision, error)
+    return error.describe()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from ..errors import NetworkError
 from ..targets import Target
@@ -29,6 +29,7 @@ def choose_evaluator(
     k: int,
     batch_size: int | None = None,
     kind: EvaluatorName = "auto",
+    batching: Mapping[str, Any] | None = None,
 ) -> IncrementalEvaluator | MiniBatchEvaluator:
     """The incremental evaluator where it is faster; where too little can be evaluated on squares, the other, saying so.
 
@@ -38,8 +39,14 @@ def choose_evaluator(
         As for `IncrementalEvaluator`.
     kind : {"auto", "incremental", "minibatch"}
         A name takes that evaluator in any case.
+    batching : mapping, optional
+        Of an evaluator that is to be made once more, with the same batches whatever the memory.
     """
     checked_targets(network, targets, batch_size)  # what is wrong with them is no reason to evaluate otherwise
+    if batching is not None:
+        if batching["evaluator"] == MiniBatchEvaluator.__name__:
+            return MiniBatchEvaluator(network, targets, batching["batch_size"])
+        return IncrementalEvaluator(network, targets, k, batching=batching)
     if kind == "minibatch":
         return MiniBatchEvaluator(network, targets, batch_size)
     if kind == "incremental":

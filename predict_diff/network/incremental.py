@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,6 +30,9 @@ _REST_BATCH = {"cpu": (5, 80), "cuda": (400, 400)}
 #: Tile batches whose results wait for the rest of the network, at most, beyond what fills one of its batches.
 _WAITING = 4
 
+#: Sizes of batches: in the tile graph, in the rest of the network, and before the rest.
+_BATCHING = ("tile_batch", "batch_size", "room")
+
 
 class IncrementalEvaluator:
     """The values of some targets for photos in which a window has been replaced: those of `MiniBatchEvaluator`.
@@ -47,6 +51,8 @@ class IncrementalEvaluator:
         Side of a window, in pixels.
     batch_size : int, optional
         Photos in a batch; chosen from memory, provider and network by default.
+    batching : mapping, optional
+        The `batching` of another evaluator for the same, whose batches are to be made here too, whatever the memory.
 
     Attributes
     ----------
@@ -61,7 +67,14 @@ class IncrementalEvaluator:
         If the network has no such target, k does not fit into its input, or the batch size is not positive.
     """
 
-    def __init__(self, network: Network, targets: Sequence[Target], k: int, batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        targets: Sequence[Target],
+        k: int,
+        batch_size: int | None = None,
+        batching: Mapping[str, Any] | None = None,
+    ) -> None:
         self.network, self.k = network, k
         self.targets = checked_targets(network, targets, batch_size)
         image, shape = network.input_name, network.input_shape
@@ -89,7 +102,9 @@ class IncrementalEvaluator:
         self.batch_size = batch_size or _rest_batch(rest, blobs, shapes, network, self._tile_batch)
         #: Whole blobs wait in buffers of so many rows until there are enough of them.
         self._room = self.batch_size * -(-self._tile_batch // self.batch_size)
-        if network.provider == "cpu":
+        if batching is not None:
+            self._tile_batch, self.batch_size, self._room = (int(batching[name]) for name in _BATCHING)
+        elif network.provider == "cpu":
             # The more wait, the fewer are filled up. On CUDA, batches are full anyway.
             numbers = sum(prod(shapes[blob]) for blob in blobs)
             waiting = photos_that_fit(network.provider, numbers, _WAITING * self._tile_batch)
@@ -105,12 +120,18 @@ class IncrementalEvaluator:
         self._x: NDArray[np.float32] | None = None
         self._known: NDArray[np.float64] | None = None
 
+    @property
+    def batching(self) -> dict[str, Any]:
+        """See `predict_diff.evaluator.Evaluator.batching`."""
+        sizes = self._tile_batch, self.batch_size, self._room
+        return {"evaluator": type(self).__name__, **dict(zip(_BATCHING, sizes, strict=True))}
+
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """See `algorithm.Evaluator.values`."""
+        """See `predict_diff.evaluator.Evaluator.values`."""
         return self._remember(x).copy()
 
     def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
-        """See `algorithm.Evaluator.batches`: those windows together whose squares have the same shape."""
+        """See `predict_diff.evaluator.Evaluator.batches`: those windows together whose squares have the same shape."""
         order = np.concatenate([np.empty(0, np.int64), *self._by_shape(windows)])
         for part in in_parts(len(order), samples, self.batch_size):
             yield order[part]
@@ -118,7 +139,7 @@ class IncrementalEvaluator:
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """See `algorithm.Evaluator.evaluate`."""
+        """See `predict_diff.evaluator.Evaluator.evaluate`."""
         count, samples, *sizes = patches.shape
         if sizes[1:] != [self.k, self.k]:
             raise ConfigurationError(

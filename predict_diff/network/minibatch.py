@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from math import lcm, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,19 +57,24 @@ class MiniBatchEvaluator:
         self.batch_size = batch_size or suggested_batch_size(network)
         self._session = network.extended(with_targets(network.load(), self.targets, network.blobs))
 
+    @property
+    def batching(self) -> dict[str, Any]:
+        """See `predict_diff.evaluator.Evaluator.batching`."""
+        return {"evaluator": type(self).__name__, "batch_size": self.batch_size}
+
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """See `algorithm.Evaluator.values`."""
+        """See `predict_diff.evaluator.Evaluator.values`."""
         return np.asarray(self.run_batch(np.broadcast_to(x, (self.batch_size, *x.shape)))[0], np.float64)
 
     def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
-        """See `algorithm.Evaluator.batches`: windows as they come, so that their samples fill batches."""
+        """See `predict_diff.evaluator.Evaluator.batches`: windows as they come, so that their samples fill batches."""
         for part in in_parts(len(windows), samples, self.batch_size):
             yield np.arange(part.start, part.stop)
 
     def evaluate(
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """See `algorithm.Evaluator.evaluate`."""
+        """See `predict_diff.evaluator.Evaluator.evaluate`."""
         count, samples, _, k, _ = patches.shape
         flat = patches.reshape(count * samples, *patches.shape[2:])
         values = np.empty((count * samples, len(self.targets)), np.float32)

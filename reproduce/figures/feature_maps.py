@@ -15,7 +15,7 @@ from predict_diff.errors import ConfigurationError
 from ..classifier import Classifier
 from ..config import SamplerName
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from ..validation import Strict
 from .scene import Scene
 

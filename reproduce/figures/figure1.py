@@ -10,7 +10,7 @@ from predict_diff.plot import Palette
 
 from ..config import Figure, Panel, samplers_of
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from .drawing import Drawing
 from .panels import GROUP, TEXT_WIDTH, Panels, headline, legend, settings_line, sheet, stand_ins
 from .scene import Scene

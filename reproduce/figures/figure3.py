@@ -13,7 +13,7 @@ from predict_diff.top_pixels import top_pixels
 
 from ..config import Figure
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from .drawing import Drawing
 from .panels import (
     COLUMN_WIDTH,

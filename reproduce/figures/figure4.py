@@ -11,7 +11,7 @@ from predict_diff.plot import Palette
 
 from ..config import Figure
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from .drawing import Drawing
 from .panels import (
     COLUMN_WIDTH,

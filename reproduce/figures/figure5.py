@@ -12,7 +12,7 @@ from predict_diff.plot import Palette
 
 from ..config import Figure
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from .drawing import Drawing
 from .feature_maps import SAMPLER, Choice, largest, subjects_of
 from .panels import (

@@ -10,7 +10,7 @@ from predict_diff.plot import Palette
 
 from ..config import Figure, SamplerName
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from .drawing import Drawing
 from .iclr import later_version
 from .panels import GROUP, TEXT_WIDTH, Panels, headline, label, settings_line, sheet, stand_ins

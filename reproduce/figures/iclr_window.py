@@ -19,7 +19,7 @@ from predict_diff.windows import surround_positions
 
 from ..config import Figure, SamplerName
 from ..explanation import Explanation
-from ..runner import Subject
+from ..subject import Subject
 from .drawing import Drawing
 from .panels import GROUP, LABEL, TEXT_WIDTH, Panels, label, sheet, stand_ins
 from .scene import Scene

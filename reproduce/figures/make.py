@@ -21,7 +21,7 @@ from ..gpus import compute_on_gpus
 from ..photos import Photo, read_photo
 from ..progress import duration
 from ..request import Request
-from ..runner import Subject
+from ..subject import Subject
 from ..validation import read_yaml, with_fields
 from . import explain
 from .drawing import Drawing

@@ -11,7 +11,7 @@ from ..classifier import Classifier
 from ..config import SamplerName, Settings, with_side
 from ..photos import Photo
 from ..request import Request
-from ..runner import Subject
+from ..subject import Subject
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from predict_diff.algorithm import Evaluator, marginalise
+from predict_diff.algorithm import marginalise
+from predict_diff.evaluator import Evaluator
 from predict_diff.evidence import IMAGENET_TRAINING_INSTANCES, expectation, weight_of_evidence
 from predict_diff.network.choosing import EvaluatorName, choose_evaluator
 from predict_diff.network.graphs import blob_shapes

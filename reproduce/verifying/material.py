@@ -17,7 +17,7 @@ from ..explanation import Explanation
 from ..imagenet import LabelledPhoto, validation_set
 from ..photos import Photo, printable, read_photo
 from ..request import Request
-from ..runner import Subject
+from ..subject import Subject
 from .measurement import NotMeasurableError
 from .trained import untrained
 

@@ -26,7 +26,7 @@ from reproduce.measuring import case
 from reproduce.pools import pool
 from reproduce.reference_outputs import reference_cases
 from reproduce.request import Request
-from reproduce.runner import Choices
+from reproduce.subject import Choices
 from reproduce.verifying import registry
 from reproduce.verifying.checks import equation6, times
 from reproduce.verifying.interval import Interval

@@ -15,7 +15,7 @@ from reproduce.classifier import Engine
 from reproduce.config import check_gpus
 from reproduce.figures.make import photo_subjects
 from reproduce.request import Request
-from reproduce.runner import Choices
+from reproduce.subject import Choices
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -21,7 +21,7 @@ from reproduce import config
 from reproduce.classifier import Engine
 from reproduce.figures.make import read_figure
 from reproduce.request import Request
-from reproduce.runner import Choices, Subject
+from reproduce.subject import Choices, Subject
 from reproduce.verifying.interval import Interval, decide
 from reproduce.verifying.material import Material
 from reproduce.verifying.measurement import NotMeasurableError

@@ -30,7 +30,7 @@ from reproduce.report.made_figures import read_shown
 from reproduce.report.markup import Markup, element
 from reproduce.report.page import Contents, _commands_section
 from reproduce.request import Request
-from reproduce.runner import Choices
+from reproduce.subject import Choices
 from reproduce.verifying.record import Finding, Header, Verdicts
 
 #: Elements without an end tag.

@@ -15,7 +15,8 @@ from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.result import RelevanceMap
 from predict_diff.samplers import pool_limits
-from reproduce import forecast, networks, runner
+from reproduce import forecast, networks
+from reproduce import subject as subjects
 from reproduce.classifier import Engine, open_classifier
 from reproduce.config import FaultName, Settings, settings
 from reproduce.figures import saving
@@ -320,11 +321,11 @@ def maps_of_variant(variant: str) -> RelevanceMap:
 
 def test_the_authors_code_clips_samples_to_the_pool(home: Path, reproduce: Reproduce) -> None:
     photo, classifier = read_photo("cat"), open_classifier("tiny", Engine("cpu"))
-    choices = runner.Choices(Path("results"), str(home / "pool"))
+    choices = subjects.Choices(Path("results"), str(home / "pool"))
 
     def beyond(variant: str) -> bool:
         chosen = settings(variant, "paper", k=6, l=8, faults=[])
-        subject = runner.Subject(photo, classifier, chosen, choices, ("conditional",))
+        subject = subjects.Subject(photo, classifier, chosen, choices, ("conditional",))
         windows = np.array([[0, 0], [13, 7], [26, 26]])
         samples = subject.sampler("conditional").sample(subject.x, windows, 10, 0)
         low, high = pool_limits(subject.pool_arrays)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from predict_diff.algorithm import marginalise
 
-from ...runner import Subject
+from ...subject import Subject
 from ..material import Material
 from ..measurement import Measurement
 from ..registry import check
