@@ -14,6 +14,7 @@ METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(
            $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(GPUS),--gpus "$(GPUS)") \
            $(if $(PRECISION),--precision "$(PRECISION)") $(if $(PALETTE),--palette "$(PALETTE)") \
            $(if $(FORCE),--force) $(if $(OUT),--out "$(OUT)")
+SPREAD  := $(if $(SHARD),--shard "$(SHARD)") $(if $(DASK),--dask "$(DASK)")
 PHOTO   ?= chelsea
 NETWORK ?= efficientnet_lite0
 
@@ -22,7 +23,7 @@ FIGURES := figure1 figure2 figure3 figure4 figure5 figure6
 EXTRAS  := iclr_sampling iclr_window iclr_networks
 
 .PHONY: help $(FIGURES) $(EXTRAS) figures extras verify report explain weights test fuzz strangers lint format \
-        benchmark proto clean
+        audit benchmark proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -37,7 +38,7 @@ $(READY): setup.py pyproject.toml
 	@touch $(READY)
 
 $(FIGURES) $(EXTRAS): $(READY)
-	@$(BIN)/reproduce $@ $(OPTIONS) $(FIELDS) $(METHOD)
+	@$(BIN)/reproduce $@ $(OPTIONS) $(FIELDS) $(METHOD) $(SPREAD)
 
 figures: $(FIGURES) ## draw all six figures of the paper into results/
 
@@ -52,7 +53,7 @@ report: $(READY) ## write all figures and claims into one page, results/report.h
 
 explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top PREVIEW=1
 	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") \
-	   $(if $(PREVIEW),--preview) $(METHOD)
+	   $(if $(PREVIEW),--preview) $(METHOD) $(SPREAD)
 
 weights: $(READY) ## fetch the weights of the paper's networks (840 MB): NETWORKS="alexnet vgg16" MIRROR=...
 	@$(BIN)/reproduce weights $(subst $(comma), ,$(NETWORKS)) $(if $(MIRROR),--mirror "$(MIRROR)")
@@ -68,6 +69,34 @@ strangers: $(READY) ## convert a Caffe network from a package, and compare with 
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# pip-audit calls what it could not ask about no vulnerability. So what it says of each package is looked at.
+define AUDITED
+import json, sys
+said = sys.stdin.read()
+try:
+    found = [each for each in json.loads(said)["dependencies"] if each["name"] != "prediction-difference"]
+except (ValueError, KeyError):
+    found = []
+asked = [each for each in found if "vulns" in each]
+bad = [f"{each['name']} {each['version']}: {flaw['id']}" for each in asked for flaw in each["vulns"]]
+print(*bad, sep="\n", end="\n" * bool(bad))
+if not found or len(asked) < len(found):
+    left = f"{len(found) - len(asked)} of {len(found)} packages" if found else "any package"
+    bad = f"audit: the vulnerability service could not be asked about {left}; run it where it can be reached"
+sys.exit(bad if isinstance(bad, str) else int(bool(bad)))
+endef
+export AUDITED
+
+AUDIT_READY := $(VENV)/.audit_installed
+
+$(AUDIT_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,audit]'
+	@touch $(AUDIT_READY)
+
+audit: $(AUDIT_READY) ## look for unsafe code, and for known vulnerabilities of the packages installed
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive predict_diff reproduce
+	@$(BIN)/pip-audit --progress-spinner off --skip-editable --format json 2>$(VENV)/audit.log | $(BIN)/python -c "$$AUDITED"
 
 format: $(READY) ## put the code into shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -10,6 +10,9 @@ VERSION = next(
     for line in (HERE / "predict_diff" / "__init__.py").read_text(encoding="utf-8").splitlines()
     if line.startswith("__version__")
 )
+# Extras whose parts the tests run too.
+CLUSTER = ["dask[distributed]>=2024.8.1,<2027"]
+PARQUET = ["pyarrow>=14,<27"]
 
 setup(
     name="prediction-difference",
@@ -36,7 +39,8 @@ setup(
         # 1.27 is broken; macOS has no GPU build. The two must never be installed side by side.
         "onnxruntime-gpu>=1.24,!=1.27.*,<2; sys_platform != 'darwin'",
         "onnxruntime>=1.24,!=1.27.*,<2; sys_platform == 'darwin'",
-        "pillow>=10.3",
+        # From 13 on a picture's tags cannot make it read more than there is in the file.
+        "pillow>=13,<14",
         "pydantic>=2.7,<3",
         "click>=8.1,<9",
         "pooch>=1.8,<2",
@@ -52,16 +56,21 @@ setup(
         "cuda": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2; sys_platform != 'darwin'"],
         # A second opinion on converted networks: version 5 has no Caffe importer.
         "opencv": ["opencv-python-headless>=4.8,<5"],
-        "cluster": ["dask[distributed]>=2024.1"],
+        "cluster": CLUSTER,
+        "parquet": PARQUET,
+        # What `make audit` runs.
+        "audit": ["bandit>=1.8,<2", "pip-audit>=2.7,<3"],
         "dev": [
-            "pytest>=8",
-            "pytest-cov>=5",
-            "hypothesis>=6.100",
-            "ruff>=0.6",
-            "mypy>=1.10",
-            "pre-commit>=3.7",
-            "types-PyYAML",
-            "types-requests",
+            *CLUSTER,
+            *PARQUET,
+            "pytest>=8,<10",
+            "pytest-cov>=5,<8",
+            "hypothesis>=6.100,<7",
+            "ruff>=0.6,<1",
+            "mypy>=1.10,<3",
+            "pre-commit>=3.7,<5",
+            "types-PyYAML>=6.0.12,<7",
+            "types-requests>=2.31,<3",
         ],
     },
     entry_points={"console_scripts": ["reproduce = reproduce.cli:main"]},

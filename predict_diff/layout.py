@@ -8,8 +8,12 @@ from typing import Any, Literal, cast
 
 import h5py
 
+from . import untrusted
 from .targets import Measure, Target
 from .windows import WindowGrid
+
+#: Pixels along a side of a network's input, beyond which windows are not even counted. Classifiers take up to 1,000.
+_LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,24 @@ class Layout:
 
         Raises
         ------
-        ValueError, KeyError, TypeError, OSError, ConfigurationError
-            If the file is another's, or contradicts itself.
+        ValueError, KeyError, TypeError, OSError, RecursionError, ConfigurationError
+            If the file is another's, claims more than it holds, or contradicts itself.
         """
-        grid = WindowGrid(*(int(number) for number in stored.attrs["grid"]))
-        targets = tuple(Target.parse(str(text)) for text in stored.attrs["targets"])
-        measures = tuple(str(text) for text in stored.attrs["measures"])
-        map_dtype = str(stored.attrs["map_dtype"])
+        numbers = [int(number) for number in untrusted.attribute(stored, "grid")]
+        if len(numbers) != 4 or max(numbers) > _LARGEST_SIDE:
+            raise ValueError(f"expected height, width, k and stride of at most {_LARGEST_SIDE}, found others")
+        grid = WindowGrid(*numbers)
+        targets = tuple(Target.parse(str(text)) for text in untrusted.attribute(stored, "targets"))
+        measures = tuple(str(text) for text in untrusted.attribute(stored, "measures"))
+        map_dtype = untrusted.text(stored, "map_dtype")
         if len(measures) != len(targets) or set(measures) - {"WE", "AD"}:
             raise ValueError("its targets and measures do not fit together")
         if map_dtype not in ("float64", "float16"):
-            raise ValueError(f"expected maps in float64 or float16, found {map_dtype}")
+            raise ValueError(f"expected maps in float64 or float16, found {map_dtype[:80]}")
         return cls(
             grid,
             targets,
             cast("tuple[Measure, ...]", measures),
             cast('Literal["float64", "float16"]', map_dtype),
-            json.loads(stored.attrs["provenance"]),
+            untrusted.fields(stored, "provenance"),
         )

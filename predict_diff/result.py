@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConfigurationError, ResultError
+from .layout import Layout
 from .sealed import open_sealed, write_sealed
 from .targets import Measure, Target
+from .untrusted import READ_ERRORS, array
 from .windows import WindowGrid
 
 #: What the file says it is, with the version of its layout.
@@ -101,11 +102,7 @@ class RelevanceMap:
         return path
 
     def _fill(self, stored: h5py.File) -> None:
-        stored.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
-        stored.attrs["targets"] = [str(target) for target in self.targets]
-        stored.attrs["measures"] = list(self.measures)
-        stored.attrs["map_dtype"] = self.map_dtype
-        stored.attrs["grid"] = [self.grid.height, self.grid.width, self.grid.k, self.grid.stride]
+        Layout(self.grid, self.targets, self.measures, self.map_dtype, self.provenance).write(stored)
         derived = ("maps", "map_errors") if stores_maps(self.grid, len(self.targets)) else ()
         for name in ("known", "expected", "relevance", "standard_error", "counts", *derived):
             stored.create_dataset(name, data=getattr(self, name), compression="gzip", shuffle=True)
@@ -125,43 +122,29 @@ class RelevanceMap:
             raise ResultError(f"{path}: expected a relevance map (HDF5), found no such file")
         try:
             with open_sealed(path, KIND) as stored:
-                return cls._read(path, stored)
-        except ResultError:
-            raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, ConfigurationError) as error:
+                return cls._read(stored)
+        except (*READ_ERRORS, ConfigurationError) as error:
             raise ResultError(
                 f"{path}: expected a relevance map (HDF5), but it cannot be read ({' '.join(str(error).split())}); "
                 f"delete the file, or say --force, to have it computed again"
             ) from error
 
     @classmethod
-    def _read(cls, path: Path, stored: h5py.File) -> RelevanceMap:
-        grid = WindowGrid(*(int(number) for number in stored.attrs["grid"]))
-        targets = tuple(Target.parse(str(text)) for text in stored.attrs["targets"])
-        measures = tuple(str(text) for text in stored.attrs["measures"])
-        if len(measures) != len(targets) or set(measures) - {"WE", "AD"}:
-            raise ResultError(f"{path}: its targets, measures and windows do not fit together")
-        many = (len(targets), len(grid))
+    def _read(cls, stored: h5py.File) -> RelevanceMap:
+        layout = Layout.read(stored)
+        one, many = (len(layout.targets),), (len(layout.targets), len(layout.grid))
 
-        def read(name: str, shape: tuple[int, ...]) -> Array:
-            if stored[name].shape != shape:
-                raise ResultError(f"{path}: expected '{name}' with shape {shape}, found {stored[name].shape}")
-            return np.asarray(stored[name], np.float64)
-
-        map_dtype = str(stored.attrs["map_dtype"])
-        if map_dtype not in ("float64", "float16"):
-            raise ResultError(f"{path}: expected maps in float64 or float16, found {map_dtype}")
         return cls(
-            grid=grid,
-            targets=targets,
-            measures=cast("tuple[Measure, ...]", measures),
-            known=read("known", (len(targets),)),
-            expected=read("expected", many),
-            relevance=read("relevance", many),
-            standard_error=read("standard_error", many),
-            counts=read("counts", (len(grid),)).astype(np.int64),
-            map_dtype=cast('Literal["float64", "float16"]', map_dtype),
-            provenance=json.loads(stored.attrs["provenance"]),
+            grid=layout.grid,
+            targets=layout.targets,
+            measures=layout.measures,
+            known=array(stored, "known", one, "float64"),
+            expected=array(stored, "expected", many, "float64"),
+            relevance=array(stored, "relevance", many, "float64"),
+            standard_error=array(stored, "standard_error", many, "float64"),
+            counts=array(stored, "counts", many[1:], "int64"),
+            map_dtype=layout.map_dtype,
+            provenance=layout.provenance,
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import model_validator as validator
 from predict_diff.errors import ConfigurationError
 
 from . import home
+from .inside import inside, name_problem
 from .validation import read_yaml
 
 CARD = "model.yaml"
@@ -23,12 +24,20 @@ Line = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\n]*$")]
 
 
 def _plain(name: str) -> str:
-    if Path(name).name != name:
-        raise ValueError("expected the name of a file, without a folder")
+    if "/" in name or (problem := name_problem(name)) is not None:
+        found = "a folder" if "/" in name else problem
+        raise ValueError(f"expected the name of a file, without a folder, found {found} ({name[:80]!r})")
+    return name
+
+
+def _relative(name: str) -> str:
+    if (problem := name_problem(name)) is not None:
+        raise ValueError(f"expected the name of a file and the folders it is in, found {problem} ({name[:80]!r})")
     return name
 
 
 FileName = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain)]
+RelativeName = Annotated[str, StringConstraints(min_length=1), AfterValidator(_relative)]
 Channels = tuple[float, float, float]
 
 
@@ -41,7 +50,7 @@ class Package(_Strict):
     """An installed package that holds the trained weights as a .pth file."""
 
     name: Line
-    file: Line
+    file: RelativeName
     bytes: PositiveInt
     sha256: Sha256
 
@@ -136,7 +145,7 @@ class Card(_Strict):
     input_size: PositiveInt
     preprocessing: PhotoToInput
     blobs: Blobs
-    labels: Line
+    labels: RelativeName
     accuracy: Accuracy
     weights: Weights
 
@@ -159,12 +168,12 @@ class Card(_Strict):
     @property
     def weights_path(self) -> Path:
         """Where the .caffemodel lies, once it is there."""
-        return self.folder / self.weights.file
+        return inside(self.folder, self.weights.file, f"{self.folder / CARD}: weights.file", links=True)
 
     @property
     def labels_path(self) -> Path:
         """The file with the names of the classes."""
-        return home.root() / self.labels
+        return inside(home.root(), self.labels, f"{self.folder / CARD}: labels")
 
 
 def read_card(path: Path) -> Card:

@@ -13,7 +13,9 @@ from predict_diff.errors import PredictDiffError, closest
 
 from .config import Panel, SamplerName, check_threads
 from .conversion import convert, inspect
-from .options import Names, OneOf, method_options, out_option, shown_options
+from .merging import merge
+from .options import Names, OneOf, method_options, out_option, shown_options, spread_options
+from .status import status
 
 
 class _Commands(click.Group):
@@ -54,7 +56,7 @@ def _figure(name: str, networks: list[str] | None, photos: list[str] | None, **o
 
 def _add_figures() -> None:
     for path in sorted(Path(__file__).parent.glob("figures/*.yaml")):
-        command = method_options(partial(_figure, path.stem))
+        command = spread_options(method_options(partial(_figure, path.stem)))
         command = click.option(
             "--set",
             "fields",
@@ -92,6 +94,7 @@ def _title(path: Path) -> str:
 )
 @click.option("--preview", is_flag=True, help="Draw a coarse map first, and refine it in place until it is exact.")
 @method_options
+@spread_options
 def explain(
     photo: str,
     network: str,
@@ -149,14 +152,15 @@ def list_networks() -> None:
 @click.option("--threads", type=int, help="Threads on the CPU. Default: all cores.")
 @click.option("--networks", "names", type=Names(), help="Networks in models/, separated by commas. Default: all.")
 @click.option("--growth/--no-growth", default=True, show_default=True, help="How costs grow with k, S, targets, input.")
-def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: bool) -> None:
+@click.option("--cluster", is_flag=True, help="Measure instead what a Dask cluster on this machine takes.")
+def benchmark(out: Path, threads: int | None, names: list[str] | None, growth: bool, cluster: bool) -> None:
     """Measure an evaluation, incremental and mini-batched, and what Algorithm 1 costs around it."""
     from .benchmark import run
     from .forecast import check_folder
 
     check_threads(threads)
     check_folder(out)
-    click.echo(run(out, threads, names, growth))
+    click.echo(run(out, threads, names, growth, cluster))
 
 
 @commands.command(short_help="Check the paper's numbers and claims.")
@@ -229,6 +233,6 @@ def report(
     click.echo(make_report(request(networks, photos, **options), figures, check_claims))
 
 
-commands.add_command(convert)
-commands.add_command(inspect)
+for _command in (convert, inspect, merge, status):
+    commands.add_command(_command)
 _add_figures()

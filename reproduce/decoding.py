@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from typing import Any, BinaryIO
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageFile, UnidentifiedImageError
 
 from predict_diff.errors import ImageError
 
-# Only formats that Pillow decodes itself: others start programs (EPS: Ghostscript) or guess without a signature (TGA).
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
+from . import pixels as pixels_script
+from .picture_structure import refuse_overloaded
+from .pixels import FORMATS, MAX_PIXELS, REFUSED, PictureError, Pixels, read_pixels
 
-MAX_PIXELS = 100_000_000
-"""Checked against the header, before anything is decoded."""
+__all__ = ["FORMATS", "MAX_PIXELS", "decode"]
 
-_GREYSCALE = {"1", "L", "LA", "La", "I", "F"}
+#: How a file begins whose decoder needs a process of its own, and the format. A JPEG 2000 picture of a few kilobytes
+#: may take over a hundred bytes a pixel, a TIFF a Python object a pixel; what AVIF's decoders take is theirs to say.
+_APART = (
+    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (0, b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (4, b"ftyp", "AVIF"),
+    *((0, start, "TIFF") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")),
+)
 
-# A byte as a fraction, in float32: what scikit-image's img_as_float gives.
-_UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
-
-Pixels = NDArray[np.float32]
+#: All others have no decoder that needs to be kept apart.
+_HERE = tuple(kind for kind in FORMATS if kind not in {kind for _, _, kind in _APART})
 
 
 def decode(file: BinaryIO, name: str) -> tuple[Pixels, tuple[str, ...]]:
@@ -46,153 +53,48 @@ def decode(file: BinaryIO, name: str) -> tuple[Pixels, tuple[str, ...]]:
     Raises
     ------
     ImageError
-        If it is no picture, damaged, has more than `MAX_PIXELS`, or values whose scale is unknown.
+        If it is no picture, damaged, has more than `MAX_PIXELS`, values whose scale is unknown, or would take more
+        memory or time than a picture of its size.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow's remarks on odd metadata: what matters of a picture is checked here.
-            warnings.simplefilter("ignore")
-            Image.init()
-            formats = [kind for kind in FORMATS if kind in Image.OPEN]
-            with Image.open(file, formats=formats) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise _too_large(name, f"{image.width} x {image.height}")
-                if image.format != "PNG":
-                    return _upright_rgb(image, name)
-                image.verify()  # a PNG's checksums, which decoding passes over
-            file.seek(0)
-            with Image.open(file, formats=formats) as image:
-                return _upright_rgb(image, name)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as problem:
-        raise _too_large(name, "far more") from problem
-    except UnidentifiedImageError as problem:
-        raise ImageError(
-            f"{name}: expected a picture ({', '.join(FORMATS)}), found something else or a damaged beginning; open it "
-            f"in a picture program and save it as PNG"
-        ) from problem
+        head = file.read(16)
+        file.seek(0)
+        kind = next((kind for place, start, kind in _APART if head.startswith(start, place)), None)
+        if kind is not None:
+            return _apart(file, kind)
+        refuse_overloaded(file)
+        return read_pixels(file, _HERE)
+    except PictureError as problem:
+        raise ImageError(f"{name}: {problem}") from problem
     except MemoryError as problem:
         raise ImageError(f"{name}: expected a picture that fits into memory; save it smaller") from problem
-    except Exception as problem:
-        # On damaged files Pillow's decoders raise about anything: OSError, SyntaxError, ValueError, struct.error ...
-        reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise ImageError(
-            f"{name}: expected a whole picture, found a damaged or truncated one ({reason}); copy or download it again"
-        ) from problem
 
 
-def _upright_rgb(image: ImageFile.ImageFile, name: str) -> tuple[Pixels, tuple[str, ...]]:
-    sixteen_bits = ";16" in str(image.tile)  # Pillow's name for how the file's samples are packed
-    turned = image.format == "TIFF" and _orientation(image) != 1  # Pillow turns these while loading
-    image.load()
-    notes = ["greyscale: repeated over three channels"] if _is_greyscale(image) else []
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        pixels, done = _from_wide_grey(image, name)
-    else:
-        pixels, done = _from_bytes(image)
-        if sixteen_bits:
-            done.append("16 bits a channel: the upper 8 used, which is what Pillow reads")
-    notes += done
-    orientation = _orientation(image)
-    pixels = _turn(pixels, orientation)
-    if turned or orientation != 1:
-        notes.append("turned as its EXIF says")
-    notes += _of_several(image)
-    return np.ascontiguousarray(pixels), tuple(notes)
-
-
-def _from_bytes(image: Image.Image) -> tuple[Pixels, list[str]]:
-    """Pictures of 8 bits a channel, in any of Pillow's modes."""
-    notes = []
-    if image.mode == "CMYK":
-        notes.append("CMYK converted")
-        if image.format == "JPEG" and "adobe" not in image.info:
-            # Pillow takes every CMYK JPEG to be stored inverted. Only Adobe's are, and they say so.
-            image = ImageChops.invert(image)
-    elif image.mode not in ("RGB", "RGBA", "RGBa", "P", "PA") and not _is_greyscale(image):
-        notes.append(f"{image.mode} converted")
-    if not image.has_transparency_data:
-        return _UNIT[np.asarray(image.convert("RGB"))], notes
-    if image.mode == "La":
-        image = image.convert("LA")
-    rgba = np.asarray(image.convert("RGBA"))
-    pixels, opacity = _UNIT[rgba[..., :3]], _UNIT[rgba[..., 3:]]
-    if opacity.min() < 1:
-        # Caffe: caffe.io.load_image drops the alpha channel and shows whatever colour is stored beneath.
-        pixels = pixels * opacity + (1 - opacity)
-        notes.append("transparency laid over white")
-    return pixels, notes
-
-
-def _from_wide_grey(image: Image.Image, name: str) -> tuple[Pixels, list[str]]:
-    """Greyscale of more than 8 bits, or of floating-point numbers."""
-    values = np.asarray(image)
-    tags: Any = getattr(image, "tag_v2", {})  # TIFF's
-    notes = []
-    if image.mode == "F":
-        if not (values.min() >= 0 and values.max() <= 1):  # also false for NaN
-            raise ImageError(
-                f"{name}: expected floating-point values from 0 to 1, found {values.min():g} to {values.max():g}; "
-                f"scale them, or save the picture with 8 or 16 bits"
+def _apart(file: BinaryIO, kind: str) -> tuple[Pixels, tuple[str, ...]]:
+    """Decode a picture in a process of its own, whose memory and time are bounded."""
+    # -P: no module of the same name as one of Pillow's is taken from the script's folder.
+    command = [sys.executable, "-P", pixels_script.__file__, kind]
+    with ExitStack() as stack:
+        try:
+            file.fileno()
+        except OSError:  # it lies in memory
+            source = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, source)
+            source.seek(0)
+            file = source
+        made = stack.enter_context(tempfile.TemporaryFile())
+        done = subprocess.run(  # noqa: S603 - our own script, and a format's name  # nosec B603
+            command, stdin=file, stdout=made, stderr=subprocess.PIPE, check=False
+        )
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "backslashreplace")
+            raise PictureError(
+                said
+                if done.returncode == REFUSED and said
+                else "expected a picture that its decoder can read, found one that crashes it or keeps it busy for "
+                "ever; open it in a picture program and save it as PNG"
             )
-        grey = values.astype(np.float32)
-        notes.append("floating point: taken as it is")
-    else:
-        # 16 but for some cameras' TIFFs of 12. Wider integers say nothing of their scale: 16 bits, if they fit.
-        bits = min(tags.get(ExifTags.Base.BitsPerSample, (16,))[0], 16)
-        white = 2**bits - 1
-        if values.min() < 0 or values.max() > white:
-            raise ImageError(
-                f"{name}: expected values of {bits} bits, from 0 to {white}, found {values.min()} to {values.max()}; "
-                f"save the picture with 8 or 16 bits"
-            )
-        grey = values.astype(np.float32) / np.float32(white)
-        notes.append(f"{bits} bits: scaled by {white}")
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
-        grey = 1 - grey  # Pillow does so for 8 bits only
-        notes.append("white stored as 0: inverted")
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int) and (values == transparent).any():
-        grey[values == transparent] = 1
-        notes.append("transparency laid over white")
-    return np.repeat(grey[..., None], 3, axis=2), notes
-
-
-def _is_greyscale(image: Image.Image) -> bool:
-    return image.mode in _GREYSCALE or image.mode.startswith("I;16")
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1, upright, where EXIF is missing or senseless, as picture viewers do."""
-    with contextlib.suppress(Exception):
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        if orientation in range(2, 9):
-            return int(orientation)
-    return 1
-
-
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo how the camera was held. From 5 on rows and columns are exchanged; then each axis may be mirrored."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
-
-
-def _of_several(image: ImageFile.ImageFile) -> list[str]:
-    """A note if the file holds more pictures than the first, whose damage would not concern us."""
-    with contextlib.suppress(Exception):
-        if getattr(image, "is_animated", False):
-            moves = image.format in ("GIF", "WEBP", "PNG", "AVIF")
-            return ["animation: first frame" if moves else "several pictures in the file: the first"]
-    return []
-
-
-def _too_large(name: str, found: str) -> ImageError:
-    return ImageError(
-        f"{name}: expected at most {MAX_PIXELS // 1_000_000} megapixels, found {found} pixels; save the photo smaller"
-    )
+        made.seek(0)
+        header = json.loads(made.readline())
+        pixels = np.fromfile(made, np.float32)
+    return pixels.reshape(header["height"], header["width"], 3), tuple(header["notes"])

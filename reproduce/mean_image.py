@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import tarfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -19,7 +22,7 @@ from .download import RemoteFile, fetch
 TOLERANCE = 0.01
 
 #: An archive that unpacks to more than this, in bytes, is not the one that is wanted.
-_UNPACKED_AT_MOST = 2**29
+_UNPACKED_AT_MOST = 2**27
 
 
 def find(card: Card) -> Path | None:
@@ -89,18 +92,28 @@ def _file_size_at_most(image: MeanImage) -> int:
     return 3 * image.size**2 * 8 + 1024
 
 
+class _Unpacked(io.RawIOBase):
+    """What an archive unpacks to, as far as it is believed: headers in it can be as large as files."""
+
+    def __init__(self, packed: BinaryIO | gzip.GzipFile, name: str) -> None:
+        self.packed, self.archive, self.seen = packed, name, 0
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.packed.read(size)
+        self.seen += len(content)
+        if self.seen > _UNPACKED_AT_MOST:
+            raise DownloadError(
+                f"{self.archive}: expected at most {_UNPACKED_AT_MOST:,} bytes in it, found more; it was deleted, try "
+                f"another mirror"
+            )
+        return content
+
+
 def _member(path: Path, archive: Archive, largest: int) -> bytes:
     """One file out of the archive. Nothing is unpacked to disk, so names inside cannot lead anywhere."""
-    seen = 0
     try:
-        with tarfile.open(path, "r|gz") as stream:
+        with gzip.open(path) as packed, tarfile.open(fileobj=_Unpacked(packed, path.name), mode="r|") as stream:
             for entry in stream:
-                seen += entry.size
-                if seen > _UNPACKED_AT_MOST:
-                    raise DownloadError(
-                        f"{path.name}: expected at most {_UNPACKED_AT_MOST:,} bytes in it, found more; it was deleted, "
-                        f"try another mirror"
-                    )
                 if not entry.isfile() or Path(entry.name).name != archive.member:
                     continue
                 if entry.size > largest:

@@ -171,7 +171,10 @@ def onnx_path(name: str) -> Path:
     if not path.exists():
         logger.info("converting %s, once", described.title)
         model, arrays = converter.convert_apart(
-            read_description(described.description), read_weights(weights), described.licence
+            read_description(described.description),
+            # Again, and of what is read: `obtain_weights` may have looked at it hours ago.
+            read_weights(weights, described.weights.sha256),
+            described.licence,
         )
         with whole_file(path, NetworkError) as file:
             write_model(model, file, arrays)

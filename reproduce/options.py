@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -61,6 +62,21 @@ class PhotoNames(Names):
         return is_photo(text)
 
 
+class ShardNumber(click.ParamType):
+    """Which shard of how many, such as 3/16."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", str(value))
+        number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not 1 <= number <= count:
+            self.fail(f"expected which shard of how many, from 1/N to N/N such as 3/16, found '{value}'", param, ctx)
+        return number, count
+
+
 def out_option(purpose: str) -> Callable[[F], F]:
     """The option for the folder of results."""
     return click.option(
@@ -86,6 +102,26 @@ def shown_options(photos: str) -> Callable[[F], F]:
         )(function)
 
     return decorate
+
+
+def spread_options(function: F) -> F:
+    """Options that say which part of the work is done, and where."""
+    options = [
+        click.option(
+            "--shard",
+            type=ShardNumber(),
+            help="Compute one part of each map's windows only, such as 3/16; `reproduce merge` puts parts together.",
+        ),
+        click.option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Have the workers of a Dask scheduler compute the maps: its address, such as tcp://host:8786, or "
+            "local:N to start N workers here. Needs the extra `cluster`.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def method_options(function: F) -> F:
@@ -156,7 +192,7 @@ def method_options(function: F) -> F:
             show_default=True,
             help="Colours: the paper's, or safe for the colour-blind.",
         ),
-        click.option("--force", is_flag=True, help="Replace damaged result files: maps, figures, verdicts, ranks."),
+        click.option("--force", is_flag=True, help="Replace damaged result files, and runs that other versions began."),
         out_option("Folder for results; maps that are there already are not computed again."),
     ]
     for option in reversed(options):

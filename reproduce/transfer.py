@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 import requests
@@ -21,6 +21,7 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from .progress import Progress
+from .redirects import follows
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ ATTEMPTS = 3
 SLOWEST = 1024
 
 _BLOCK = 1 << 16
+
+_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ class Transfer:
         self.timeouts = timeouts
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+        if self.file.part.is_symlink() or self.file.part_origin.is_symlink():
+            # Never made here, and to write through one would change whatever it leads to.
+            self.file.discard_part()
         if urlsplit(url).scheme == "file":
             self._copy(Path(url2pathname(urlsplit(url).path)))
         else:
@@ -145,7 +151,7 @@ class Transfer:
             headers |= {"Range": f"bytes={start}-", "If-Range": validator}
         with (
             self._explained(),
-            requests.get(url, headers=headers, stream=True, timeout=self.timeouts) as response,
+            self._response(url, headers) as response,
         ):
             if start and response.status_code in (206, 416) and not self._is_the_rest(response.headers, start):
                 self.file.discard_part()
@@ -166,6 +172,28 @@ class Transfer:
                     self._remember_origin(url, response.headers)
                 self._write(part, start, first, blocks)
         return None
+
+    @contextlib.contextmanager
+    def _response(self, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+        """What an address answers, over the redirects that are followed."""
+        where = url
+        for _ in range(_REDIRECTS + 1):
+            with requests.get(
+                where, headers=headers, stream=True, timeout=self.timeouts, allow_redirects=False
+            ) as response:
+                if not response.is_redirect:
+                    yield response
+                    return
+                # Headers are Latin-1 to requests; addresses are ASCII where they are sound.
+                target = urljoin(where, response.headers["Location"])
+            if not follows(where, target, self.file.urls, anywhere=url not in self.file.urls):
+                shown = "".join(letter for letter in target[:200] if letter.isprintable())
+                raise RefusedError(
+                    f"redirects to {shown!r}, which could not be read: it is another protocol or server, and not among "
+                    f"the addresses listed"
+                )
+            where = target
+        raise RefusedError(f"redirects more than {_REDIRECTS} times")
 
     def _write(self, part: BinaryIO, start: int, first: bytes, blocks: Iterator[bytes]) -> None:
         have = start

@@ -9,7 +9,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,18 @@ from predict_diff.errors import ConfigurationError, closest
 #: Configurations are written by hand; a larger file, or one nested deeper, is something else.
 _LARGEST_YAML = 1 << 18
 _DEEPEST_YAML = 20
+
+#: Characters of a whole number; the largest that anything takes is a seed below 2^64. Python parses and prints long
+#: ones in quadratic time, or not at all.
+_LONGEST_INTEGER = 100
+
+#: Characters of a message; a field's name can be anything.
+_LONGEST_MESSAGE = 400
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+#: Of what values have anyway.
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 
 #: What was found, for messages: a file can hold anything.
 _SHORT = reprlib.Repr()
@@ -42,9 +54,11 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     try:
         if not path.is_file():
             raise ConfigurationError(f"{path}: expected YAML, found no such file")
-        if path.stat().st_size > _LARGEST_YAML:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_YAML + 1)
+        if len(content) > _LARGEST_YAML:
             raise ConfigurationError(f"{path}: expected a configuration of at most {_LARGEST_YAML} bytes, found more")
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except OSError as reason:
         raise ConfigurationError(f"{path}: expected YAML, but it cannot be read ({reason.strerror})") from reason
     except UnicodeDecodeError as reason:
@@ -85,21 +99,31 @@ def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as reason:
         mark = reason.problem_mark or reason.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
-        raise ConfigurationError(f"{where}{line}: expected YAML; {reason.problem or reason.context}") from reason
+        raise ConfigurationError(
+            f"{where}{line}: expected YAML; {_one_line(reason.problem or reason.context)}"
+        ) from reason
     # PyYAML lets about anything out for scalars of a wrong form: ValueError, KeyError, IndexError, AttributeError.
     except Exception as reason:
-        found = " ".join(str(reason).split())
-        raise ConfigurationError(f"{where}: expected YAML, found a value that cannot be read ({found})") from reason
+        raise ConfigurationError(
+            f"{where}: expected YAML, found a value that cannot be read ({_one_line(reason)})"
+        ) from reason
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain YAML: no aliases, with which a short file can mean gigabytes, no key twice, and not nested deep."""
+    """Plain YAML: values as they are written, no key twice, not nested deep.
+
+    No aliases, with which a short file can mean gigabytes; no merge keys, which hide a field that is there twice; no
+    tags that make bytes, sets or pairs, which no field takes; no endless whole numbers.
+    """
 
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise self._refused("found an alias (*name); write the value out")
+        tag = getattr(self.peek_event(), "tag", None)
+        if tag is not None and tag not in _TAGS:
+            raise self._refused(f"could not determine what the tag {reprlib.repr(tag)} means; write the value alone")
         if self._depth == _DEEPEST_YAML:
             raise self._refused(f"found more than {_DEEPEST_YAML} levels in each other")
         self._depth += 1
@@ -111,14 +135,35 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(problem=f"found {key.value!r} twice", problem_mark=key.start_mark)
-                seen.add(key.value)
+            if key.tag == _MERGE:
+                raise yaml.MarkedYAMLError(
+                    problem="found a merge key (<<); write the fields out", problem_mark=key.start_mark
+                )
+            name = self.construct_object(key, deep=True)
+            if not isinstance(name, Hashable):
+                break  # for the base class to refuse
+            # By value: 1 and 0x1 are the same key.
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"found {_SHORT.repr(name)} twice", problem_mark=key.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _LONGEST_INTEGER:
+            raise ValueError(f"a whole number of {len(node.value):,} characters")
+        return int(super().construct_yaml_int(node))
 
     def _refused(self, problem: str) -> yaml.MarkedYAMLError:
         return yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+
+
+def _one_line(problem: object) -> str:
+    """A problem as one line that a terminal can show, and not a long one."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(problem).split()))
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
 
 
 def _line(node: yaml.Node | None, place: Sequence[int | str]) -> int:
@@ -160,7 +205,7 @@ def validated(model: type[Model], fields: Any, where: Callable[[Sequence[int | s
         first = min(reason.errors(), key=lambda error: error["type"] != "extra_forbidden")
         more = reason.error_count() - 1
         raise ConfigurationError(
-            ": ".join(part for part in (where(first["loc"]), _explain(model, first)) if part)
+            ": ".join(part for part in (where(first["loc"]), _one_line(_explain(model, first))) if part)
             + (f" (and {more} more)" if more else "")
         ) from reason
 

@@ -70,7 +70,7 @@ class OpenFile:
 
 
 @contextmanager
-def open_file(path: Path, expected: str, at_most: int = FILE_AT_MOST) -> Iterator[OpenFile]:
+def open_file(path: Path, expected: str, at_most: int = FILE_AT_MOST, sha256: str | None = None) -> Iterator[OpenFile]:
     """Open a file of a model, unpacking gzip.
 
     Parameters
@@ -80,11 +80,15 @@ def open_file(path: Path, expected: str, at_most: int = FILE_AT_MOST) -> Iterato
         What the file should be, for messages: "a Caffe weights file".
     at_most : int
         Largest size allowed, packed or not, in bytes.
+    sha256 : str, optional
+        What the file must have, as it lies on disk. Compared before anything but its length and beginning is looked at,
+        and of the very file that is then read: another that takes its name meanwhile is not.
 
     Raises
     ------
     ConversionError
-        If the file cannot be read, is empty or too large, or is a gzip archive that is damaged or expands too far.
+        If the file cannot be read, has another SHA-256, is empty or too large, or is a gzip archive that is damaged or
+        expands too far.
     """
     try:
         # A pipe would block, and has no size.
@@ -92,14 +96,18 @@ def open_file(path: Path, expected: str, at_most: int = FILE_AT_MOST) -> Iterato
             raise ConversionError(f"{path}: expected {expected}, found no regular file; give the path of a file")
         with path.open("rb") as stream:
             file = _look(stream, path, expected, at_most)
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            if sha256 not in (None, found):
+                raise ConversionError(
+                    f"{path}: expected {expected} with SHA-256 {sha256}, found {found}; it was not read: fetch it again"
+                )
             stream.seek(0)
             if not file.head.startswith(_GZIP):
-                yield replace(file, sha256=sha256)
+                yield replace(file, sha256=found)
                 return
             with tempfile.TemporaryFile() as unpacked:
                 _unpack(file, unpacked, path, expected, min(at_most, unpacked_at_most(file.size)))
-                yield replace(_look(unpacked, path, expected, at_most), sha256=sha256)
+                yield replace(_look(unpacked, path, expected, at_most), sha256=found)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConversionError(f"{path}: expected {expected}, found none that can be read: {reason}") from None

@@ -46,7 +46,7 @@ def as_caffemodel(file: OpenFile, path: Path) -> Iterator[BinaryIO]:
     # -P: no module of the same name as one of h5py's is taken from the script's folder.
     command = [sys.executable, "-P", hdf5_process.__file__, str(unpacked_at_most(file.size))]
     with tempfile.TemporaryFile() as caffemodel:
-        done = subprocess.run(  # noqa: S603 - our own script, and a number
+        done = subprocess.run(  # noqa: S603 - our own script, and a number  # nosec B603
             command, stdin=file.stream, stdout=caffemodel, stderr=subprocess.PIPE, check=False
         )
         if done.returncode:

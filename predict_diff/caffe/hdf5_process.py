@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from math import prod
+from pathlib import Path
 from typing import BinaryIO
 
 import h5py
@@ -16,6 +17,7 @@ import numpy as np
 
 _GROUPS_AT_MOST = 20_000
 _DEPTH_AT_MOST = 8  # of "/" in a layer's name
+_MEMORY_BESIDES = 2**28  # bytes
 _BYTES_A_SECOND = 20 * 10**6  # any processor reads more
 
 # Numbers of fields: NetParameter, LayerParameter, BlobProto, BlobShape.
@@ -43,7 +45,8 @@ def main(source: BinaryIO, target: BinaryIO, bytes_allowed: int) -> None:
     """
     try:
         with h5py.File(source, "r") as root:
-            if "data" not in root:
+            # Not `in`, which would follow a link to see whether there is anything at its end.
+            if root.get("data", getlink=True, default=None) is None:
                 raise WeightsError("no group /data; save the network with Caffe's save_hdf5")
             target.writelines(_field(_NET_NAME, []))
             walk = _Walk(bytes_allowed)
@@ -123,19 +126,25 @@ def _varint(value: int) -> bytes:
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 
 
-def _limit_work(size: int) -> None:
-    """Damage can also keep HDF5 busy for ever. What counts is work, not waiting for a disk."""
+def _limit_work(size: int, bytes_allowed: int) -> None:
+    """Damage can also keep HDF5 busy for ever, or unpack one chunk to anything. Waiting for a disk does not count."""
     with suppress(ImportError):  # Windows
         import resource
 
         seconds = 6 + size // _BYTES_A_SECOND
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        with suppress(OSError):  # macOS
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            # An array is there twice while it becomes float32, and the library holds what it reads of it.
+            memory = pages * os.sysconf("SC_PAGE_SIZE") + 3 * bytes_allowed + _MEMORY_BESIDES
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 if __name__ == "__main__":
-    _limit_work(os.fstat(0).st_size)
+    allowed = int(sys.argv[1])
+    _limit_work(os.fstat(0).st_size, allowed)
     try:
-        main(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))
+        main(sys.stdin.buffer, sys.stdout.buffer, allowed)
     except WeightsError as problem:
         sys.stderr.buffer.write(str(problem).encode("utf-8", "backslashreplace"))
         sys.exit(2)

@@ -178,7 +178,8 @@ class Layer:
     def same(self, operator: str, inputs: Sequence[Value | None], **attributes: Any) -> Value:
         """Add an operator whose output has the shape of its first input."""
         first = inputs[0]
-        assert first is not None  # noqa: S101 - a programming error, not the user's
+        if first is None:
+            raise TypeError("an operator whose first input is left out has no shape")
         return self.emit(operator, inputs, first.shape, **attributes)
 
     def held(self, value: Value) -> Value:

@@ -154,7 +154,7 @@ def read_description(path: str | Path) -> Description:
     return Description._parse(prototxt.decode(raw, str(path)), path, file.sha256)
 
 
-def read_weights(path: str | Path) -> Weights:
+def read_weights(path: str | Path, sha256: str | None = None) -> Weights:
     """Read a weights file: binary protobuf of any generation or HDF5, as it is or gzipped.
 
     The file's content decides, not its name. A caffemodel is mapped, not loaded: arrays are views of the file
@@ -163,6 +163,8 @@ def read_weights(path: str | Path) -> Weights:
     Parameters
     ----------
     path : str or Path
+    sha256 : str, optional
+        What the file must have; nothing is parsed before that is so.
 
     Returns
     -------
@@ -171,12 +173,12 @@ def read_weights(path: str | Path) -> Weights:
     Raises
     ------
     ConversionError
-        If the file cannot be read, is damaged or of another kind, names a layer with weights twice, or holds an array
-        that is impossible or not finite.
+        If the file cannot be read, has another SHA-256, is damaged or of another kind, names a layer with weights
+        twice, or holds an array that is impossible or not finite.
     """
     path = Path(path)
     layers: dict[str, LayerWeights] = {}
-    with open_file(path, _WEIGHTS) as file:
+    with open_file(path, _WEIGHTS, sha256=sha256) as file:
         for layer in _layers(_binary(file, path)):
             present = layers.get(layer.name)
             if present is not None and (present.blobs or layer.blobs):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import SamplerError
 from ..sealed import open_sealed, write_sealed
+from ..untrusted import READ_ERRORS, array, attribute, text
 from .patches import draw_places, moments
 from .pool import check_pool, pool_digest
 
@@ -29,9 +29,6 @@ PATCHES = 25_000
 FIT_VERSION = 1
 
 FILE_KIND = "predict_diff Gaussian statistics, layout 1"
-
-# What a damaged or foreign HDF5 file can make h5py, or the reading of the key, raise.
-READ_ERRORS = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,14 +224,13 @@ class GaussianStatistics:
             raise SamplerError(f"{path}: expected a file of Gaussian statistics, found none; fit them first")
         try:
             with open_sealed(path, FILE_KIND) as file:
-                key = json.loads(file.attrs["key"])
+                key = json.loads(text(file, "key"))
                 l, channels, joint = int(key["l"]), int(key["channels"]), bool(key["joint"])
                 shape = moment_shape(l, channels, joint)
-                limit = path.stat().st_size
-                mean = _read(file, "mean", shape, limit)
-                covariance = _read(file, "covariance", (*shape, shape[-1]), limit)
-                statistics = cls(mean, covariance, l, channels, joint, int(file.attrs["patches"]), key)
-                if statistics.digest != file.attrs["digest"]:
+                mean = array(file, "mean", shape, "float64", plain=True)
+                covariance = array(file, "covariance", (*shape, shape[-1]), "float64", plain=True)
+                statistics = cls(mean, covariance, l, channels, joint, int(attribute(file, "patches")), key)
+                if statistics.digest != text(file, "digest"):
                     raise ValueError("its contents do not have the digest they were saved with")
         except (SamplerError, *READ_ERRORS) as error:
             reason = " ".join(str(error).split())
@@ -269,14 +265,3 @@ def _fit_key(pool: NDArray[np.float32], l: int, patches: int, joint: bool, seed:
 
 def _canonical(key: dict[str, Any]) -> str:
     return json.dumps(key, sort_keys=True, separators=(",", ":"))
-
-
-def _read(file: h5py.File, name: str, shape: tuple[int, ...], limit: int) -> NDArray[np.float64]:
-    """One array, if it is stored as `save` stores it: plainly, so that it cannot be larger than the file."""
-    dataset = file[name]
-    size = 8 * math.prod(shape)
-    if dataset.shape != shape or dataset.dtype != np.dtype("<f8"):
-        raise ValueError(f"{name}: expected float64 of shape {shape}, found {dataset.dtype} of shape {dataset.shape}")
-    if size > limit or dataset.id.get_storage_size() != size:
-        raise ValueError(f"{name}: expected {size} bytes in the file")
-    return np.asarray(dataset[()])

@@ -122,7 +122,7 @@ class GpuLoad:
             question = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
             command = [program, f"--id={device}", *question, f"--loop-ms={self._EVERY_MS}"]
             with suppress(OSError):
-                self._teller = subprocess.Popen(  # noqa: S603  nothing in it is from outside
+                self._teller = subprocess.Popen(  # noqa: S603 - nothing in it is from outside  # nosec B603
                     command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
                 )
         return self

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from predict_diff.errors import ResultError
 from predict_diff.sealed import open_sealed
+from predict_diff.untrusted import READ_ERRORS, member, text
 
 from ..config import Settings
 from ..figures.saving import KIND
@@ -124,11 +125,11 @@ def read_shown(path: Path) -> list[Shown]:
     """
     try:
         with open_sealed(path, KIND) as stored:
-            shown = [_shown(stored[name]) for name in sorted(stored, key=int)]
+            shown = [_shown(member(stored, name)) for name in sorted(stored, key=int)]
             if not shown:
                 raise ValueError("it has no panels")
             return shown
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except READ_ERRORS as error:
         reason = _first_problem(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
         raise ResultError(
             f"{path}: expected the arrays of a figure (HDF5), but it cannot be read ({reason}); delete the file, or "
@@ -150,18 +151,17 @@ def _words(value: object) -> str:
 
 
 def _shown(group: h5py.Group) -> Shown:
-    attributes = group.attrs
     maps = {
-        name.removeprefix(_PROVENANCE): MapMade.model_validate_json(attributes[name])
-        for name in sorted(attributes)
+        name.removeprefix(_PROVENANCE): MapMade.model_validate_json(text(group, name))
+        for name in sorted(group.attrs)
         if name.startswith(_PROVENANCE)
     }
     return Shown(
-        photo=str(attributes["photo"]),
-        network=str(attributes["network"]),
-        stands_in_for=str(attributes["stands_in_for"]),
-        settings=Settings.model_validate_json(attributes["settings"]),
-        best=_BEST.validate_json(attributes["best"]),
+        photo=text(group, "photo"),
+        network=text(group, "network"),
+        stands_in_for=text(group, "stands_in_for"),
+        settings=Settings.model_validate_json(text(group, "settings")),
+        best=_BEST.validate_json(text(group, "best")),
         maps=maps,
     )
 
