@@ -29,6 +29,7 @@ from .journal_file import (
     DamagedError,
     Extent,
     Places,
+    claim,
     owner,
     put,
     read_plan,
@@ -43,7 +44,7 @@ from .storage import sync_folder
 logger = logging.getLogger(__name__)
 
 #: Seconds between two requests to the system to put everything on the disk: so much a power failure costs at most.
-_SYNC_EVERY = 5.0
+SYNC_EVERY = 5.0
 
 #: How often, and with how many seconds between, a lock is asked for.
 _TRIES, _MOMENT = 5, 0.05
@@ -116,22 +117,37 @@ class Journal:
         data = np.ascontiguousarray(values, "<f8").tobytes()
         if len(data) != extent.size:
             raise ValueError(f"part {part}: values of shape {values.shape} do not fit")
-        record = np.zeros(1, COMMIT)
+        record = np.zeros((), COMMIT)
         record["seconds"], record["time"], record["process"] = seconds, time.time(), self._process
-        record["checksum"] = np.frombuffer(self._checksum(part, record[0], data), np.uint8)
+        record["checksum"] = np.frombuffer(self._checksum(part, record, data), np.uint8)
         try:
             put(self._file, extent.start, data)
-            put(self._file, self._places.commits.start + part * COMMIT.itemsize, record.tobytes())
-            if time.monotonic() - self._synced >= _SYNC_EVERY:
+            put(self._file, self._place_of_record(part), record.tobytes())
+            if time.monotonic() - self._synced >= SYNC_EVERY:
                 self.sync()
         except OSError as reason:
             raise _unwritable(self.path, reason) from reason
-        self._records[part], self._done[part] = record[0], True
+        self._records[part], self._done[part] = record, True
 
     def values(self) -> NDArray[np.float64]:
-        """(rows, 3, U) float64: the values of all parts; whatever is there where some are missing."""
+        """(rows, 3, U) float64: the values of all parts; whatever is there where some are missing.
+
+        Raises
+        ------
+        ResultError
+            If a part has changed since it was written or read.
+        """
         found = np.zeros(self.plan.shape, "<f8")
-        take_into(self._file, self._places.values.start, found.data.cast("B"))
+        data = found.data.cast("B")
+        take_into(self._file, self._places.values.start, data)
+        for part in map(int, np.flatnonzero(self._done)):
+            extent = self._extent(part)
+            start = extent.start - self._places.values.start
+            if not self._has_checksum(part, data[start : start + extent.size]):
+                raise ResultError(
+                    f"{self.path}: expected the numbers that were written, found others, in part {part}: another "
+                    f"process, or the disk, has changed them; start again: what is right is kept"
+                )
         return found
 
     def sync(self) -> None:
@@ -145,40 +161,53 @@ class Journal:
 
     def discard(self) -> None:
         """Delete the file: its values are elsewhere."""
-        self.path.unlink(missing_ok=True)
+        if os.name == "nt":
+            self.close()  # Windows deletes no open file
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as reason:
+            logger.warning("%s: could not be deleted (%s); it is of no use any more.", self.path, reason.strerror)
         self.close()
 
     def _extent(self, part: int) -> Extent:
         rows, size = self.plan.rows(part), 8 * math.prod(self.plan.shape[1:])
         return Extent(self._places.values.start + rows.start * size, (rows.stop - rows.start) * size)
 
-    def _checksum(self, part: int, record: np.void, data: bytes | bytearray) -> bytes:
+    def _place_of_record(self, part: int) -> int:
+        return self._places.commits.start + part * COMMIT.itemsize
+
+    def _has_checksum(self, part: int, data: bytes | bytearray | memoryview) -> bool:
+        """Whether numbers are those for which a part's record was made."""
+        record = self._records[part]
+        return bool(record["checksum"].tobytes() == self._checksum(part, record, data))
+
+    def _checksum(self, part: int, record: np.void | NDArray[np.void], data: bytes | bytearray | memoryview) -> bytes:
         key = bytes.fromhex(self._places.digest)
         stamp = struct.pack("<qddQ", part, record["seconds"], record["time"], record["process"])
         digest = hashlib.blake2b(stamp, digest_size=16, key=key)
         digest.update(data)
         return digest.digest()
 
-    def _begin(self) -> None:
-        self._take()
-        if self.plan.given is not None:
-            self.write(0, self.plan.given, 0.0)
-        self.sync()
-        sync_folder(self.path.parent)
-
     def _go_on(self) -> None:
         """Find out which parts are there."""
         self._records = np.frombuffer(bytes(take(self._file, self._places.commits)), COMMIT).copy()
-        for part in np.flatnonzero(self._records["time"]):
-            record = self._records[part]
-            data = take(self._file, self._extent(int(part)))
-            self._done[part] = record["checksum"].tobytes() == self._checksum(int(part), record, data)
+        for part in map(int, np.flatnonzero(self._records["time"])):
+            self._done[part] = self._has_checksum(part, take(self._file, self._extent(part)))
         self._take()
 
     def _take(self) -> None:
         """Write down who has the file."""
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_owner(self._file, f"process {os.getpid()} on {platform.node()} since {since}")
+        write_owner(self._file, _this_process())
+
+    def _mend(self, plan: Plan | None) -> None:
+        """Take back the records of torn parts, which would look complete, and write what is known beforehand."""
+        for part in map(int, np.flatnonzero((self._records["time"] != 0) & ~self._done)):
+            self._records[part] = np.zeros((), COMMIT)
+            put(self._file, self._place_of_record(part), self._records[part].tobytes())
+        if plan is None or plan.given is None or self._done[0]:
+            return
+        if np.array_equal(plan.windows(0), self.plan.windows(0)):
+            self.write(0, plan.given, 0.0)
 
 
 def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
@@ -205,7 +234,10 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
     path = Path(path)
     try:
         while True:
-            file, created = _open(path, plan is not None)
+            opened = _open(path, plan is not None)
+            if opened is None:
+                continue  # it has just been deleted
+            file, created = opened
             try:
                 if not _locked(file):
                     raise ResultError(
@@ -213,7 +245,7 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
                         f"for its end, or stop it"
                     )
                 # Whoever had it before may have finished and deleted it.
-                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                if _lies_at(path, file):
                     return _started(path, file, plan, created)
                 file.close()
             except BaseException:
@@ -223,19 +255,32 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
         raise _unwritable(path, reason) from reason
 
 
-def _open(path: Path, create: bool) -> tuple[BinaryIO, bool]:
+def _open(path: Path, create: bool) -> tuple[BinaryIO, bool] | None:
     """Open for reading and writing, and whether it was made: under its name at once, so that one process makes it."""
-    if create:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return cast(BinaryIO, path.open("x+b", buffering=0)), True
-        except FileExistsError:
-            pass
-    return cast(BinaryIO, path.open("r+b", buffering=0)), False
+    if not create:
+        return cast(BinaryIO, path.open("r+b", buffering=0)), False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return cast(BinaryIO, path.open("x+b", buffering=0)), True
+    except FileExistsError:
+        pass
+    try:
+        return cast(BinaryIO, path.open("r+b", buffering=0)), False
+    except FileNotFoundError:
+        if path.is_symlink():  # one that leads nowhere
+            raise
+        return None
+
+
+def _lies_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _locked(file: BinaryIO) -> bool:
-    """Lock a file; who only looks whether it is locked holds it for a moment."""
+    """Lock a file; who only looks whether it is locked may hold it for a moment."""
     for _ in range(_TRIES):
         if lock(file):
             return True
@@ -246,7 +291,11 @@ def _locked(file: BinaryIO) -> bool:
 def _started(path: Path, file: BinaryIO, plan: Plan | None, created: bool) -> Journal:
     """The journal in a file that this process has."""
     if created and plan is not None:
-        return _begun(path, file, plan)
+        try:
+            return _begun(path, file, plan)
+        except BaseException:
+            path.unlink(missing_ok=True)  # half a plan is of no use
+            raise
     try:
         theirs, places = read_plan(path, file)
     except DamagedError as damage:
@@ -254,8 +303,7 @@ def _started(path: Path, file: BinaryIO, plan: Plan | None, created: bool) -> Jo
             raise ResultError(
                 f"{path}: expected a journal of a map, found one with a damaged beginning ({damage}); delete it"
             ) from damage
-        logger.warning("%s: its beginning is damaged (%s); it is begun anew.", path, damage)
-        file.truncate(0)
+        logger.warning("%s: its beginning is damaged (%s); it is written anew.", path, damage)
         return _begun(path, file, plan)
     if plan is not None and (strange := plan.differences(theirs)):
         raise OtherRunError(
@@ -264,17 +312,23 @@ def _started(path: Path, file: BinaryIO, plan: Plan | None, created: bool) -> Jo
         )
     journal = Journal(path, file, theirs, places)
     journal._go_on()
+    journal._mend(plan)
     return journal
 
 
 def _begun(path: Path, file: BinaryIO, plan: Plan) -> Journal:
-    try:
-        journal = Journal(path, file, plan, write_plan(path, file, plan))
-        journal._begin()
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a plan is of no use
-        raise
+    """A journal with this plan. What lies in the file under a damaged beginning counts if it is of the same."""
+    claim(file, _this_process())
+    journal = Journal(path, file, plan, write_plan(file, plan))
+    journal._go_on()
+    journal._mend(plan)
+    journal.sync()
+    sync_folder(path.parent)
     return journal
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
 def _unwritable(path: Path, reason: OSError) -> ResultError:

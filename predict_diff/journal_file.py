@@ -1,17 +1,17 @@
 """The file of a journal: how its plan is written and read, and where the numbers lie.
 
-The HDF5 library writes the file once, with room for all numbers at its end, and reads nothing whose checksum has not
-been compared before. Everything else goes by the places of bytes.
+The HDF5 library makes the beginning of the file, in memory, behind which there is room for all numbers. It reads
+nothing but this beginning, once its checksum has been compared. All else goes by the places of bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
-import math
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -23,6 +23,7 @@ from .errors import ConfigurationError, ResultError
 from .layout import Layout
 from .plan import Plan
 from .sealed import FORMAT, SEAL_SIZE
+from .untrusted import READ_ERRORS, fields, member
 
 KIND = "prediction-difference journal 1"
 
@@ -41,8 +42,13 @@ _SEAL_PATTERN = re.compile(
     r"values: (\d{1,15}) (\d{1,15})\ncommits: (\d{1,15}) (\d{1,15})\n\0".encode()
 )
 
-#: Bytes to look through at once.
-_BLOCK = 1 << 22
+_VALUE = np.dtype("<f8")
+
+#: Bytes of a file that a power failure takes together, on most disks.
+_PAGE = 4096
+
+#: What a folder's system says that cannot promise room.
+_NO_PROMISES = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class DamagedError(Exception):
@@ -70,21 +76,21 @@ class Places:
     digest: str
 
 
-def write_plan(path: Path, file: BinaryIO, plan: Plan) -> Places:
-    """Begin a journal: write its plan into an open, empty file, and reserve room for all numbers."""
-    # The library would wait for its own lock on a file that this process has locked already.
-    with h5py.File(path, "w", libver=FORMAT, userblock_size=SEAL_SIZE, locking=False) as stored:
-        Layout(plan.grid, plan.targets, plan.measures, plan.map_dtype, plan.provenance).write(stored)
-        stored.attrs["batching"] = json.dumps(plan.batching, sort_keys=True)
-        stored.attrs["twice"] = plan.twice
-        stored.attrs["shard"] = plan.shard
-        for name in ("known", "order", "bounds"):
-            stored.create_dataset(name, data=getattr(plan, name))
-        # Last, so that they lie at the end: a file that has lost its end has still its plan.
-        commits = _reserved(stored, "commits", (len(plan),), COMMIT)
-        values = _reserved(stored, "values", plan.shape, np.dtype("<f8"))
-    digest = _digest(file, values, commits)
+def claim(file: BinaryIO, owner: str) -> None:
+    """Begin a journal: from its first byte on, the file can be told from another program's, and says who has it."""
+    put(file, 0, f"{KIND}\n".encode().ljust(_OWNER.start, b"\0") + _padded(owner))
+
+
+def write_plan(file: BinaryIO, plan: Plan) -> Places:
+    """Write a plan into a file that has been claimed, and reserve room for all numbers.
+
+    The same plan gives the same bytes. Numbers that are there already stay, for one with a damaged beginning.
+    """
+    image, values, commits = _image(plan)
+    digest = _digest(image[: commits.start])
+    put(file, SEAL_SIZE, image[SEAL_SIZE : commits.start])
     _reserve(file, values.stop)
+    # Last: it makes the file a journal.
     put(file, 0, _SEAL.format(plan=digest, values=values, commits=commits).encode().ljust(_OWNER.start, b"\0"))
     return Places(values, commits, digest)
 
@@ -99,33 +105,38 @@ def read_plan(path: Path, file: BinaryIO) -> tuple[Plan, Places]:
     ResultError
         If the file is another's.
     """
-    file.seek(0)
-    seal = file.read(SEAL_SIZE)
-    if seal and not seal.startswith(KIND.encode()):
+    start = take(file, Extent(0, _PAGE))
+    if not any(start):
+        raise DamagedError("it is empty")  # what a power failure leaves of a new file
+    if not start.startswith(KIND.encode()):
         raise ResultError(f"{path}: expected a journal of a map, found another file; move it away")
-    match = _SEAL_PATTERN.match(seal)
+    match = _SEAL_PATTERN.match(start)
     if match is None:
         raise DamagedError("no checksum")
     values, commits = (Extent(int(match[first]), int(match[first + 1])) for first in (2, 4))
     size = os.fstat(file.fileno()).st_size
-    if not SEAL_SIZE < commits.start < commits.stop <= values.start or size < commits.start:
+    if not SEAL_SIZE < commits.start < commits.stop <= values.start < values.stop or size < commits.start:
         raise DamagedError("too short")
-    if _digest(file, values, commits) != match[1].decode():
+    beginning = take(file, Extent(0, commits.start))
+    if _digest(beginning) != match[1].decode():
         raise DamagedError("its checksum is another")
-    if size < values.stop and file.writable():
-        # The end is lost; the HDF5 library would refuse the file. What is missing there is found out by checksums.
-        _reserve(file, values.stop)
+    # The HDF5 library refuses a file that has lost its end. What is missing there is found out by checksums.
+    grown = size < values.stop and file.writable()
+    if grown:
+        file.truncate(values.stop)
     try:
         with h5py.File(path, "r", locking=False) as stored:
-            plan = _plan(stored)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, ConfigurationError, ResultError) as reason:
+            plan = _plan(stored, values, commits)
+    except (*READ_ERRORS, ConfigurationError, ResultError) as reason:
+        if grown:
+            file.truncate(size)
         raise DamagedError(" ".join(str(reason).split())) from reason
-    if values.size != 8 * math.prod(plan.shape) or commits.size != len(plan) * COMMIT.itemsize:
-        raise DamagedError("its sizes contradict each other")
+    if grown:
+        _reserve(file, values.stop)
     return plan, Places(values, commits, match[1].decode())
 
 
-def put(file: BinaryIO, place: int, data: bytes) -> None:
+def put(file: BinaryIO, place: int, data: bytes | memoryview) -> None:
     """Write bytes at a place, all of them."""
     file.seek(place)
     rest = memoryview(data)
@@ -150,8 +161,7 @@ def take_into(file: BinaryIO, place: int, buffer: memoryview) -> None:
 
 def write_owner(file: BinaryIO, owner: str) -> None:
     """Write down who has the file."""
-    length = _OWNER.stop - _OWNER.start
-    put(file, _OWNER.start, owner.encode()[:length].ljust(length, b"\0"))
+    put(file, _OWNER.start, _padded(owner))
 
 
 def owner(path: Path) -> str:
@@ -164,25 +174,56 @@ def owner(path: Path) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text) or "another process"
 
 
-def _reserved(stored: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Extent:
-    """A dataset whose place in the file is settled, and which nobody fills."""
+def _padded(owner: str) -> bytes:
+    length = _OWNER.stop - _OWNER.start
+    return owner.encode()[:length].ljust(length, b"\0")
+
+
+def _image(plan: Plan) -> tuple[memoryview, Extent, Extent]:
+    """The beginning of a plan's file, and the extents of values and commits, which lie behind it.
+
+    Assembled in memory, so that a full disk is an ordinary error and not one inside the HDF5 library.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=FORMAT, userblock_size=SEAL_SIZE) as stored:
+        Layout(plan.grid, plan.targets, plan.measures, plan.map_dtype, plan.provenance).write(stored)
+        stored.attrs["batching"] = json.dumps(plan.batching, sort_keys=True)
+        stored.attrs["twice"] = plan.twice
+        stored.attrs["shard"] = plan.shard
+        for name in ("known", "order", "bounds"):
+            stored.create_dataset(name, data=getattr(plan, name))
+        datasets = [_unfilled(stored, "commits", (len(plan),), COMMIT), _unfilled(stored, "values", plan.shape, _VALUE)]
+        # The library gives them their places when all else has one: a file that has lost its end has still its plan.
+        commits, values = map(_placed, datasets)
+    return buffer.getbuffer(), values, commits
+
+
+def _unfilled(stored: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:
+    """A dataset that has no place in the file yet."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # the same plan gives the same bytes
     kind, space = h5py.h5t.py_create(dtype, logical=True), h5py.h5s.create_simple(shape)
-    dataset = h5py.h5d.create(stored.id, name.encode(), kind, space, properties)
-    return Extent(int(dataset.get_offset()), int(dataset.get_storage_size()))
+    return h5py.Dataset(h5py.h5d.create(stored.id, name.encode(), kind, space, properties))
 
 
-def _plan(stored: h5py.File) -> Plan:
+def _placed(dataset: h5py.Dataset) -> Extent:
+    """Settle a dataset's place in the file, by writing one zero."""
+    dataset[(0,) * dataset.ndim] = np.zeros((), dataset.dtype)
+    return Extent(int(dataset.id.get_offset()), int(dataset.id.get_storage_size()))
+
+
+def _plan(stored: h5py.File, values: Extent, commits: Extent) -> Plan:
     layout = Layout.read(stored)
     arrays = {}
     for name in ("known", "order", "bounds"):
-        dataset = stored[name]
-        if dataset.ndim != 1 or dataset.chunks is not None or dataset.id.get_storage_size() != dataset.nbytes:
+        dataset = _dataset(stored, name, 1)
+        if dataset.dtype.kind not in "if" or dataset.id.get_offset() + dataset.nbytes > commits.start:
             raise ValueError(f"'{name}' is not stored as this program does")
         arrays[name] = np.asarray(dataset)
     order, bounds = arrays["order"].astype(np.int64), arrays["bounds"].astype(np.int64)
+    batching = fields(stored, "batching")
     if (
         len(bounds) < 2
         or bounds[0] != 0
@@ -194,43 +235,56 @@ def _plan(stored: h5py.File) -> Plan:
     ):
         raise ValueError("its parts do not fit together")
     number, count = (int(value) for value in stored.attrs["shard"])
-    return Plan(
+    plan = Plan(
         grid=layout.grid,
         targets=layout.targets,
         measures=layout.measures,
         known=arrays["known"].astype(np.float64),
         order=order,
         bounds=bounds,
-        batching=json.loads(stored.attrs["batching"]),
+        batching=batching,
         provenance=layout.provenance,
         twice=bool(stored.attrs["twice"]),
         shard=(number, count),
         map_dtype=layout.map_dtype,
     )
+    for name, extent, shape, dtype in (
+        ("commits", commits, (len(plan),), COMMIT),
+        ("values", values, plan.shape, _VALUE),
+    ):
+        dataset = _dataset(stored, name, len(shape))
+        place = Extent(int(dataset.id.get_offset()), dataset.nbytes)
+        if (dataset.shape, dataset.dtype, place) != (shape, dtype, extent):
+            raise ValueError(f"'{name}' lies elsewhere")
+    return plan
 
 
-def _digest(file: BinaryIO, values: Extent, commits: Extent) -> str:
-    """SHA-256 of everything between the first block and the end but values and commits, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    place = SEAL_SIZE
-    for extent in (commits, values):
-        file.seek(place)
-        for block in _blocks(file, extent.start - place):
-            digest.update(block)
-        place = extent.stop
-    return digest.hexdigest()
+def _dataset(stored: h5py.File, name: str, axes: int) -> h5py.Dataset:
+    """A dataset whose numbers lie one after the other in the file. ValueError for any other."""
+    dataset = member(stored, name)
+    if (
+        not isinstance(dataset, h5py.Dataset)
+        or dataset.id.get_offset() is None
+        or dataset.ndim != axes
+        or dataset.id.get_storage_size() != dataset.nbytes
+    ):
+        raise ValueError(f"'{name}' is not stored as this program does")
+    return dataset
 
 
-def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while size > 0 and (block := file.read(min(size, _BLOCK))):
-        size -= len(block)
-        yield block
+def _digest(beginning: bytes | bytearray | memoryview) -> str:
+    """SHA-256 of what follows the first block, as hexadecimal digits."""
+    return hashlib.sha256(memoryview(beginning)[SEAL_SIZE:]).hexdigest()
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
     """Make a file so long, with room on the disk where the system can promise it: a full disk shows now, not later."""
-    have = os.fstat(file.fileno()).st_size
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-    elif have < size:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        except OSError as reason:
+            if reason.errno not in _NO_PROMISES:
+                raise
+    if os.fstat(file.fileno()).st_size < size:
         file.truncate(size)

@@ -37,7 +37,13 @@ GROWTH = {
 }
 
 
-def run(out: Path, threads: int | None = None, names: Sequence[str] | None = None, growth: bool = True) -> str:
+def run(
+    out: Path,
+    threads: int | None = None,
+    names: Sequence[str] | None = None,
+    growth: bool = True,
+    cluster: bool = False,
+) -> str:
     """Measure, write ``benchmark.json`` and return tables to read.
 
     Parameters
@@ -50,12 +56,19 @@ def run(out: Path, threads: int | None = None, names: Sequence[str] | None = Non
         Networks; all that have a card by default.
     growth : bool, default True
         Whether to measure how costs grow, too.
+    cluster : bool, default False
+        Whether to measure instead what a cluster on this machine takes beside one process.
 
     Raises
     ------
     ConfigurationError
         If there is no such network.
     """
+    if cluster:
+        # Dask is not always installed.
+        from .measuring.spreading import spread
+
+        return spread((names or [GROWING])[0])
     chosen = [networks.card(name).name for name in names or networks.names()]
     cuda = apart(cuda_problem) is None
     rows = []

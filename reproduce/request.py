@@ -15,6 +15,7 @@ from predict_diff.plot import Palette
 
 from .classifier import Engine
 from .config import Settings, check_batch_size, check_gpus, check_threads, settings
+from .runner import WHOLE, Shard
 from .subject import Choices
 
 
@@ -29,6 +30,8 @@ class Request:
     engine : Engine
     gpus : tuple of int
         Where there are several, each computes a part of the maps.
+    dask : str or None
+        Address of a scheduler whose workers compute the maps, or ``local:N``.
     changes : dict
         Single settings to change (k, l, samples, stride, faults).
     fields : tuple of str
@@ -44,6 +47,7 @@ class Request:
     palette: Palette = "paper"
     engine: Engine = field(default_factory=Engine)
     gpus: tuple[int, ...] = ()
+    dask: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
 
@@ -84,6 +88,8 @@ def request(
     faults: list[str] | None,
     force: bool = False,
     fields: Sequence[str] = (),
+    shard: Shard | None = None,
+    dask: str | None = None,
     **changes: int | None,
 ) -> Request:
     """A request from the command line's options. ConfigurationError for impossible ones."""
@@ -97,11 +103,15 @@ def request(
     check_threads(threads)
     check_batch_size(batch_size)
     numbers = check_gpus(gpus, provider)
+    if shard is not None and len(numbers) > 1 and dask is None:
+        raise ConfigurationError(
+            f"gpus: expected one with --shard, found {','.join(map(str, numbers))}; give each GPU a shard of its own"
+        )
     if numbers:
         provider = "cuda"  # asked for by name: what cannot run there is an error
     device = numbers[0] if numbers else 0
     return Request(
-        choices=Choices(out, pool, batch_size, cast(EvaluatorName, evaluator), force),
+        choices=Choices(out, pool, batch_size, cast(EvaluatorName, evaluator), force, shard or WHOLE),
         fields=tuple(fields),
         networks=networks,
         photos=photos,
@@ -111,5 +121,6 @@ def request(
         palette=palette,
         engine=Engine(cast(Provider, provider), threads, cast(Precision, precision), device),
         gpus=numbers,
+        dask=dask,
         changes={**changes, "faults": [] if faults == ["none"] else faults},
     )

@@ -20,6 +20,7 @@ from predict_diff.result import RelevanceMap, versions
 from predict_diff.samplers import Sampler
 
 from .config import SamplerName
+from .inside import name_problem
 from .progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def compute_map(subject: Subject, sampler: SamplerName, drawn: Sampler) -> Relev
         if (found := subject.stored(sampler)) is not None:  # another process was faster
             journal.discard()
             return found
-        _compute(title(subject, sampler), subject, evaluator, drawn, journal)
+        _compute(subject, evaluator, drawn, journal)
         return finish(journal, subject.choices.out)
 
 
@@ -50,7 +51,7 @@ def compute_shard(subject: Subject, sampler: SamplerName, drawn: Sampler) -> Pat
     """Compute one shard of a map, or go on with it; the path of its journal, which can be merged with others."""
     evaluator, plan = plan_map(subject, sampler, drawn)
     with _open(subject, plan) as journal:
-        _compute(title(subject, sampler), subject, evaluator, drawn, journal)
+        _compute(subject, evaluator, drawn, journal)
         journal.sync()
     return journal.path
 
@@ -105,7 +106,7 @@ def finish(journal: Journal, out: Path) -> RelevanceMap:
 def file_name(plan: Plan, path: Path) -> str:
     """What the file of a plan's map is called. ResultError unless it is the plain name of such a file."""
     name = str(plan.provenance.get("file"))
-    if Path(name).name != name or not name.endswith(".h5") or "\\" in name:
+    if "/" in name or not name.endswith(".h5") or name_problem(name) is not None:
         raise ResultError(f"{path}: expected the name of a map's file in it, found {name!r}; compute it anew")
     return name
 
@@ -117,10 +118,8 @@ def journal_path(out: Path, file: str, shard: Shard = WHOLE) -> Path:
 
 
 def title(subject: Subject, sampler: SamplerName) -> str:
-    """A map, or its shard, in words."""
-    number, count = subject.choices.shard
-    shard = f", shard {number} of {count}" if count > 1 else ""
-    return f"{subject.photo.name}, {subject.classifier.card.title}, {sampler}{shard}"
+    """A map in words."""
+    return f"{subject.photo.name}, {subject.classifier.card.title}, {sampler}"
 
 
 def share_missing(subject: Subject, sampler: SamplerName) -> float:
@@ -194,8 +193,10 @@ def _open(subject: Subject, plan: Plan) -> Journal:
         return open_journal(path, plan)
 
 
-def _compute(name: str, subject: Subject, evaluator: Evaluator, drawn: Sampler, journal: Journal) -> None:
+def _compute(subject: Subject, evaluator: Evaluator, drawn: Sampler, journal: Journal) -> None:
     """Compute what is missing."""
+    number, count = journal.plan.shard
+    name = journal.plan.provenance["title"] + (f", shard {number} of {count}" if count > 1 else "")
     done, total = journal.windows_done, len(journal.plan.order)
     if 0 < done < total:
         logger.info("%s: goes on from window %d of %d.", name, done, total)

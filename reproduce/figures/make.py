@@ -15,9 +15,10 @@ from predict_diff.targets import Target
 
 from ..classifier import choose_networks, open_classifier
 from ..config import Figure, Panel, SamplerName, samplers_of
+from ..elsewhere import compute_missing, compute_shards, is_shard
 from ..explanation import Explanation
 from ..forecast import check_folder, estimate
-from ..gpus import compute_on_gpus
+from ..jobs import chosen_targets
 from ..photos import Photo, read_photo
 from ..progress import duration
 from ..request import Request
@@ -60,7 +61,7 @@ def make_figure(name: str, request: Request) -> list[Path]:
     Returns
     -------
     list of Path
-        The PNG, the PDF and the HDF5 file with each panel's array.
+        The PNG, the PDF and the HDF5 file with each panel's array; or, of a shard, the parts of the maps.
 
     Raises
     ------
@@ -71,7 +72,9 @@ def make_figure(name: str, request: Request) -> list[Path]:
     refuse_damaged(stem, request.choices.force)
     subjects = figure_subjects(name, request)
     _prepare(subjects, f"make {name} PROFILE=paper")
-    compute_on_gpus(partial(figure_subjects, name), request)
+    if is_shard(request):
+        return compute_shards(subjects, request)
+    compute_missing(partial(figure_subjects, name), subjects, request)
     drawing = _module(name).draw(configuration, _explain(subjects), request.palette)
     return save(drawing, stem)
 
@@ -122,8 +125,10 @@ def explain_photo(
     Returns
     -------
     list of Path
-        The PNG, the PDF and the HDF5 file.
+        The PNG, the PDF and the HDF5 file; or, of a shard, the parts of the maps.
     """
+    if preview and is_shard(request):
+        raise ConfigurationError("preview: expected none with --shard, which draws nothing; leave one of the two out")
     build = partial(photo_subjects, photo, network, card, targets, samplers_of(panels))
     (subject,) = build(request)
     stem = request.choices.out / "explain" / subject.stem
@@ -138,9 +143,11 @@ def explain_photo(
         logger.info("Previews before the exact map: %d, the first in about %s.", len(steps), duration(first))
     elif preview and subject.missing():
         logger.info("No preview: with every second window of this stride, pixels would be left out.")
+    if is_shard(request):
+        return compute_shards([subject], request)
     for step in (*steps, stride):
         subject = subject.with_stride(step)
-        compute_on_gpus(build, request.with_stride(step))
+        compute_missing(build, [subject], request.with_stride(step))
         explanation = subject.explain()
         paths = save(explain.draw(explanation, panels, request.palette), stem)
         if step != stride:
@@ -158,11 +165,12 @@ def photo_subjects(
 ) -> list[Subject]:
     """One photo before one network, explained for some targets."""
     chosen = request.settings(0)
-    named = {text: Target.parse(text) for text in targets if text != "top"}
+    for text in targets:
+        if text != "top":
+            Target.parse(text)  # what is wrong with one shows before a network is opened
     read = _read(photo)
     classifier = open_classifier(network, request.engine, card, chosen.crop)
-    x = classifier.preprocessing(read.pixels)
-    wanted = tuple(dict.fromkeys(named[text] if text in named else classifier.top(x) for text in targets))
+    wanted = chosen_targets(tuple(targets), classifier, classifier.preprocessing(read.pixels))
     return [Subject(read, classifier, chosen, request.choices, samplers, wanted)]
 
 

@@ -29,6 +29,7 @@ from predict_diff.windows import WindowGrid
 from .. import networks
 from .case import Case, Files, photo_and_sampler, shifted_photo
 from .clocks import Clock, GpuLoad, TimedSampler, peak_mb, runtime_clock
+from .keeping import journal_share
 from .layers import both_layers
 from .row import Row
 from .sample import rim_windows, spread_windows
@@ -126,12 +127,13 @@ def measure(case: Case, files: Files) -> Row:
         if not case.vary:
             bare.append(_bare_ms(full, x, before.evaluations))
     batch_sizes = incremental.batch_size, full.batch_size
+    per_second = median(after.windows / after.seconds for _, after in pairs)
+    kept = None if case.vary else journal_share(incremental, grid, case.samples, per_second)
     del incremental, full
 
     layers = None if case.vary else both_layers(network, output, x, sampler, some, case.samples, _ROUNDS)
     twin = _beside_handwritten(case, files, network, x, output, batch_sizes[1])
     probability, rounding, bits = differences(case, files, output, x, np.concatenate([rim_windows(grid), windows]))
-    per_second = median(after.windows / after.seconds for _, after in pairs)
     overheads = [
         1e3 * before.seconds / before.evaluations / ms - 1 for (before, _), ms in zip(pairs, bare, strict=False)
     ]
@@ -175,6 +177,7 @@ def measure(case: Case, files: Files) -> Row:
         to_handwritten=twin.ratio if twin else None,
         difference_to_handwritten=twin.difference if twin else None,
         both_layers=layers,
+        journal_share=kept,
     )
 
 

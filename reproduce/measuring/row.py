@@ -71,6 +71,8 @@ class Row:
         By how much Algorithm 1 with that evaluator, sampler included, takes longer; median over rounds.
     to_handwritten, difference_to_handwritten : float or None
         See `reproduce.measuring.twins.Comparison`.
+    journal_share : float or None
+        Part of the time of a whole map that it takes to keep its windows on the disk as they come.
     both_layers : float or None
         Time of one pass over penultimate and output layer (figure 4) over that of one pass over the output layer.
     """
@@ -114,6 +116,7 @@ class Row:
     to_handwritten: float | None
     difference_to_handwritten: float | None
     both_layers: float | None
+    journal_share: float | None
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ def tables(rows: Sequence[Row]) -> str:
             "Algorithm 1 with the incremental evaluator. outside: part of its time outside of ONNX Runtime; hours: for "
             "all windows,\nprojected from those sampled; paper: on its GPU. Bare to difference: Algorithm 1 "
             "mini-batched, beside the bare\nnetwork; the converted network's time over that of the same written by "
-            "hand in ONNX. Layers: time of figure 4's pass\nover two layers over that of a pass over one",
+            "hand in ONNX. Layers: time of figure 4's pass\nover two layers over that of a pass over one. Journal: "
+            "part of a whole map's time that keeping its windows takes",
             _table(_ALGORITHM, main),
         ]
     if growth:
@@ -220,6 +224,7 @@ _ALGORITHM = (
     _Column("by hand", 9, _number("to_handwritten", ".2f")),
     _Column("difference", 11, _number("difference_to_handwritten", ".1e")),
     _Column("layers", 9, _number("both_layers", ".2f")),
+    _Column("journal", 9, _number("journal_share", ".2%")),
 )
 _GROWTH = (
     _NETWORK,
