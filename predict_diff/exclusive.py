@@ -42,6 +42,11 @@ def is_locked(file: BinaryIO) -> bool:
     return _first_known(_is_own_taken, _is_flock_taken, file) is True
 
 
+def is_free(file: BinaryIO) -> bool:
+    """Whether certainly no other process has taken a file: where the system cannot lock, nothing is certain."""
+    return _first_known(_is_own_taken, _is_flock_taken, file) is False
+
+
 def _first_known(first: _Question, second: _Question, file: BinaryIO) -> bool | None:
     """The answer of the first kind of lock that the system knows, None if it knows neither."""
     if fcntl is None:

@@ -16,6 +16,7 @@ import platform
 import secrets
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
@@ -34,7 +35,6 @@ from .journal_file import (
     put,
     read_plan,
     take,
-    take_into,
     write_owner,
     write_plan,
 )
@@ -129,26 +129,26 @@ class Journal:
             raise _unwritable(self.path, reason) from reason
         self._records[part], self._done[part] = record, True
 
-    def values(self) -> NDArray[np.float64]:
-        """(rows, 3, U) float64: the values of all parts; whatever is there where some are missing.
+    def values(self) -> Iterator[NDArray[np.float64]]:
+        """The values of each part, one after the other.
+
+        Yields
+        ------
+        ndarray, shape (rows of the part, 3, U), float64
 
         Raises
         ------
         ResultError
-            If a part has changed since it was written or read.
+            If a part is missing, or has changed since it was written or read.
         """
-        found = np.zeros(self.plan.shape, "<f8")
-        data = found.data.cast("B")
-        take_into(self._file, self._places.values.start, data)
-        for part in map(int, np.flatnonzero(self._done)):
-            extent = self._extent(part)
-            start = extent.start - self._places.values.start
-            if not self._has_checksum(part, data[start : start + extent.size]):
+        for part in range(len(self.plan)):
+            data = take(self._file, self._extent(part))
+            if not self._done[part] or not self._has_checksum(part, data):
                 raise ResultError(
                     f"{self.path}: expected the numbers that were written, found others, in part {part}: another "
                     f"process, or the disk, has changed them; start again: what is right is kept"
                 )
-        return found
+            yield np.frombuffer(data, "<f8").reshape(-1, *self.plan.shape[1:])
 
     def sync(self) -> None:
         """Have the system put on the disk what it still holds in memory."""

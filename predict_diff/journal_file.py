@@ -37,7 +37,7 @@ _SEAL = (
     f"{KIND}\nSHA-256 of the plan: {{plan}}\n"
     "values: {values.start} {values.size}\ncommits: {commits.start} {commits.size}\n"
 )
-_SEAL_PATTERN = re.compile(
+SEAL_PATTERN = re.compile(
     rf"{KIND}\nSHA-256 of the plan: ([0-9a-f]{{64}})\n"
     r"values: (\d{1,15}) (\d{1,15})\ncommits: (\d{1,15}) (\d{1,15})\n\0".encode()
 )
@@ -110,7 +110,7 @@ def read_plan(path: Path, file: BinaryIO) -> tuple[Plan, Places]:
         raise DamagedError("it is empty")  # what a power failure leaves of a new file
     if not start.startswith(KIND.encode()):
         raise ResultError(f"{path}: expected a journal of a map, found another file; move it away")
-    match = _SEAL_PATTERN.match(start)
+    match = SEAL_PATTERN.match(start)
     if match is None:
         raise DamagedError("no checksum")
     values, commits = (Extent(int(match[first]), int(match[first + 1])) for first in (2, 4))
@@ -147,16 +147,11 @@ def put(file: BinaryIO, place: int, data: bytes | memoryview) -> None:
 def take(file: BinaryIO, extent: Extent) -> bytearray:
     """The bytes of a stretch of the file; zeros beyond its end."""
     found = bytearray(extent.size)
-    take_into(file, extent.start, memoryview(found))
-    return found
-
-
-def take_into(file: BinaryIO, place: int, buffer: memoryview) -> None:
-    """Fill a buffer from a place in the file; what lies beyond its end stays as it is."""
-    file.seek(place)
-    have = 0
+    buffer, have = memoryview(found), 0
+    file.seek(extent.start)
     while have < len(buffer) and (count := cast(Any, file).readinto(buffer[have:])):
         have += count
+    return found
 
 
 def write_owner(file: BinaryIO, owner: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import ResultError
 from .exclusive import is_locked
 from .journal import Journal
-from .journal_file import _SEAL_PATTERN, COMMIT, DamagedError, Extent, Places, owner, read_plan, take
+from .journal_file import COMMIT, SEAL_PATTERN, DamagedError, Extent, Places, owner, read_plan, take
 from .plan import Plan
 from .sealed import SEAL_SIZE
 
@@ -130,7 +131,7 @@ def glance(path: str | Path) -> Glance:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            match = _SEAL_PATTERN.match(file.read(SEAL_SIZE))
+            match = SEAL_PATTERN.match(file.read(SEAL_SIZE))
             running = is_locked(file)
             if match is None:
                 if running:  # it is just being begun
@@ -147,7 +148,7 @@ def glance(path: str | Path) -> Glance:
     return Glance(len(written), total, float(written.max()) if len(written) else None, running)
 
 
-def read_values(path: str | Path, plan: Plan) -> NDArray[np.float64]:
+def read_values(path: str | Path, plan: Plan) -> Iterator[NDArray[np.float64]]:
     """The values of a journal that is complete. The file is only read, and may be one that cannot be written.
 
     Parameters
@@ -156,10 +157,10 @@ def read_values(path: str | Path, plan: Plan) -> NDArray[np.float64]:
     plan : Plan
         The journal's, as `look` found it.
 
-    Returns
-    -------
-    ndarray, shape (rows, 3, U), float64
-        Every part has been compared with its checksum.
+    Yields
+    ------
+    ndarray, shape (rows of a part, 3, U), float64
+        Part by part, each compared with its checksum.
 
     Raises
     ------
@@ -179,7 +180,7 @@ def read_values(path: str | Path, plan: Plan) -> NDArray[np.float64]:
                     f"{path}: expected {len(theirs.order)} windows, found {missing} of them missing or damaged; copy "
                     f"the file again, or run the same command again: it computes only these"
                 )
-            return journal.values()
+            yield from journal.values()
     except DamagedError as damage:
         raise _damaged(path, damage) from damage
     except OSError as reason:
@@ -188,7 +189,7 @@ def read_values(path: str | Path, plan: Plan) -> NDArray[np.float64]:
 
 def _read_plan(path: Path, file: BinaryIO) -> tuple[Plan, Places]:
     """As `read_plan`, of a file that is not to be changed: one that has lost its end is damaged as long as it has."""
-    match = _SEAL_PATTERN.match(file.read(SEAL_SIZE))
+    match = SEAL_PATTERN.match(file.read(SEAL_SIZE))
     if match is not None and os.fstat(file.fileno()).st_size < int(match[2]) + int(match[3]):
         raise ResultError(f"{path}: expected a journal of a map, found a damaged one (it has lost its end); {_MEND}")
     return read_plan(path, file)

@@ -6,9 +6,10 @@ another machine or beside others, computes the very batches that one uninterrupt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -141,12 +142,13 @@ class Plan:
         """How what makes the numbers differs from another plan's, in words: ``seed: 0, there 1``."""
         return differences(self.terms, other.terms)
 
-    def relevance_map(self, values: NDArray[np.float64], provenance: Mapping[str, Any]) -> RelevanceMap:
+    def relevance_map(self, values: Iterable[NDArray[np.float64]], provenance: Mapping[str, Any]) -> RelevanceMap:
         """The map, given the values of all rows.
 
         Parameters
         ----------
-        values : ndarray, shape (rows, 3, U), float64
+        values : iterable of ndarray, shape (rows of a block, 3, U), float64
+            In the order of the rows; a block is not needed any more once the next is asked for.
         provenance : mapping
             What is to be added to the plan's.
 
@@ -162,14 +164,21 @@ class Plan:
                 f"relevance map: expected every window once, found {int((computed == 0).sum())} of {len(self.grid)} "
                 f"missing and {int((computed > 1).sum())} there more than once"
             )
-        found = np.empty((VALUES, len(self.targets), len(self.grid)))
-        found[:, :, self.order[:single]] = np.moveaxis(values[:single], 0, -1)
-        expected, relevance, standard_error = found
+        # The second draw, if there is one, goes to a place of its own, behind the windows.
+        places = np.concatenate([self.order[:single], np.full(int(self.twice), len(self.grid))])
+        found = np.empty((VALUES, len(self.targets), len(self.grid) + self.twice))
+        start = 0
+        for block in values:
+            found[:, :, places[start : start + len(block)]] = np.moveaxis(block, 0, -1)
+            start += len(block)
+        if start != len(places):
+            raise ValueError(f"{start} rows of values, expected {len(places)}")
+        expected, relevance, standard_error = found[:, :, : len(self.grid)]
         counts = np.ones(len(self.grid), np.int64)
         if self.twice:
             # Authors' code: the window is sampled anew, added once more and counted once more.
             again = self.order[-1]
-            relevance[:, again] = (relevance[:, again] + values[-1, 1]) / 2
+            relevance[:, again] = (relevance[:, again] + found[1, :, -1]) / 2
             counts[again] = 2
         return RelevanceMap(
             grid=self.grid,
@@ -186,7 +195,10 @@ class Plan:
 
 
 def merge(
-    plans: Sequence[Plan], values: Sequence[NDArray[np.float64]], names: Sequence[str], provenance: Mapping[str, Any]
+    plans: Sequence[Plan],
+    values: Sequence[Iterable[NDArray[np.float64]]],
+    names: Sequence[str],
+    provenance: Mapping[str, Any],
 ) -> RelevanceMap:
     """Put the parts of one map together.
 
@@ -194,7 +206,8 @@ def merge(
     ----------
     plans : sequence of Plan
         Of the shards, in any order.
-    values : sequence of ndarray, shape (rows, 3, U), float64
+    values : sequence of iterable
+        Of each, as `Plan.relevance_map` takes them. Nothing is asked of them before the plans have been checked.
     names : sequence of str
         What each is called, for messages.
     provenance : mapping
@@ -238,7 +251,7 @@ def merge(
         twice=any(plan.twice for plan in plans),
         shard=(1, 1),
     )
-    return whole.relevance_map(np.concatenate([values[index] for index in ordered]), provenance)
+    return whole.relevance_map(chain.from_iterable(values[index] for index in ordered), provenance)
 
 
 def _refuse_overlaps(plans: Sequence[Plan], names: Sequence[str]) -> None:

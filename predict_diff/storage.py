@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import PredictDiffError
+from .exclusive import is_free, lock
+
+#: Seconds in which a process that has made a file has locked it.
+_MOMENT = 1.0
 
 
 @contextmanager
@@ -26,9 +32,11 @@ def whole_file(path: Path, error: type[PredictDiffError]) -> Iterator[BinaryIO]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "w+b") as file:
+            lock(file)
             yield file
             # Else a power failure could leave the name, and nothing under it.
             file.flush()
@@ -45,6 +53,14 @@ def whole_file(path: Path, error: type[PredictDiffError]) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed have left of a file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), left.open("rb") as file:
+            if is_free(file) and time.time() - os.fstat(file.fileno()).st_mtime > _MOMENT:
+                left.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -180,7 +180,7 @@ def _put_together(name: str, paths: Sequence[Path], place: Path) -> None:
     logger.info("%s: %d windows from %s, computed in %s.", title, len(found.grid), shards, duration(seconds))
 
 
-class _Values(Sequence[NDArray[np.float64]]):
+class _Values(Sequence[Iterable[NDArray[np.float64]]]):
     """The values of shards, read when they are needed: whatever is wrong with their plans shows before."""
 
     def __init__(self, parts: Sequence[_Part]) -> None:
@@ -189,7 +189,7 @@ class _Values(Sequence[NDArray[np.float64]]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def __getitem__(self, index: int) -> NDArray[np.float64]:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Iterable[NDArray[np.float64]]:  # type: ignore[override]
         part = self._parts[index]
         return read_values(part.path, part.progress.plan)
 

@@ -46,6 +46,6 @@ def journal_share(evaluator: Evaluator, grid: WindowGrid, samples: int, windows_
                 if part % every == 0:
                     journal.sync()
             journal.sync()
-            journal.values()
+            plan.relevance_map(journal.values(), {})
             journal.discard()
         return (time.perf_counter() - started) / whole

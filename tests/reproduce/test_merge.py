@@ -201,7 +201,7 @@ def test_however_a_map_is_split_it_is_the_same(
             for part in range(len(shard)):
                 journal.write(part, values[plan.rows(first + part)], 1.0)
     found = RelevanceMap.load(merge_map("some.h5", paths, out))
-    expected = plan.relevance_map(values, {})
+    expected = plan.relevance_map([values], {})
     for name in ("expected", "relevance", "standard_error", "counts"):
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
     assert found.provenance["seconds"] == len(plan)
@@ -412,7 +412,7 @@ def test_a_shard_that_is_replaced_while_it_is_merged_is_refused(shards: Shards, 
     plan = look(first).plan
     shutil.copy(second, first)
     with pytest.raises(ResultError, match="begun anew meanwhile"):
-        read_values(first, plan)
+        list(read_values(first, plan))
 
 
 def test_a_shard_cannot_name_a_file_elsewhere(reproduce: Reproduce, tmp_path: Path) -> None:

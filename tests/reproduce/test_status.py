@@ -69,7 +69,7 @@ def begin(photo: str, parts: int, shard: tuple[int, int] = (1, 1), ago: float = 
 def store(photo: str, seconds: float = 5000.0) -> Path:
     plan = some_plan(photo)
     path = Path("results/maps") / plan.provenance["file"]
-    return plan.relevance_map(np.zeros(plan.shape), {"seconds": seconds}).save(path)
+    return plan.relevance_map([np.zeros(plan.shape)], {"seconds": seconds}).save(path)
 
 
 @pytest.fixture
