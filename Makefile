@@ -22,7 +22,7 @@ NETWORK ?= efficientnet_lite0
 FIGURES := figure1 figure2 figure3 figure4 figure5 figure6
 EXTRAS  := iclr_sampling iclr_window iclr_networks
 
-.PHONY: help $(FIGURES) $(EXTRAS) figures extras verify report explain weights test fuzz strangers lint format \
+.PHONY: help $(FIGURES) $(EXTRAS) figures extras verify report explain weights test fuzz chaos strangers lint format \
         audit benchmark proto clean
 
 help: ## list the targets
@@ -63,6 +63,9 @@ test: $(READY) ## run the tests
 
 fuzz: $(READY) ## convert 20,000 damaged files, or COUNT=... of another SEED=...
 	@FUZZ_COUNT=$(COUNT) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -m fuzz
+
+chaos: $(READY) ## stop, damage and repeat runs 100 times, or COUNT=... with another SEED=...
+	@CHAOS_COUNT=$(COUNT) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m chaos
 
 strangers: $(READY) ## convert a Caffe network from a package, and compare with another's conversion
 	@$(BIN)/python -m pytest -m strangers

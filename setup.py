@@ -24,7 +24,7 @@ setup(
     packages=find_packages(include=["predict_diff*", "reproduce*"]),
     package_data={
         "predict_diff": ["py.typed", "caffe/caffe.proto"],
-        "reproduce": ["*.yaml", "figures/*.yaml", "report/style.css"],
+        "reproduce": ["*.yaml", "figures/*.yaml", "report/style.css", "studies/example.yaml"],
     },
     python_requires=">=3.11",
     install_requires=[

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .authors_code import stale_window
 from .errors import ConfigurationError, ResultError
 from .result import RelevanceMap
 from .targets import Measure, Target
@@ -111,8 +112,10 @@ class Plan:
         Raises
         ------
         ConfigurationError
-            If there are more shards than parts.
+            If there is no such shard, or there are more shards than parts.
         """
+        if not 1 <= number <= count:
+            raise ConfigurationError(f"shard: expected one of 1 to {count}, found {number}")
         if count > len(self):
             raise ConfigurationError(
                 f"shard: expected at most {len(self)} shards, for the windows of this map are evaluated in as many "
@@ -232,8 +235,9 @@ def merge(
                 f"the two machines computes something else: compute both parts on one machine"
             )
     _refuse_overlaps(plans, names)
-    computed = np.unique(np.concatenate([plan.order for plan in plans]))
-    if missing := len(first.grid) - len(computed):
+    computed = np.unique(np.concatenate([plan.order[: len(plan.order) - plan.twice] for plan in plans]))
+    second = _has_second_draw(first) and not any(plan.twice for plan in plans)
+    if missing := len(first.grid) - len(computed) + second:
         count = first.shard[1]
         absent = sorted(set(range(1, count + 1)) - {plan.shard[0] for plan in plans if plan.shard[1] == count})
         shards = f", those of shard {_listed(absent)} of {count}" if absent else ""
@@ -252,6 +256,12 @@ def merge(
         shard=(1, 1),
     )
     return whole.relevance_map(chain.from_iterable(values[index] for index in ordered), provenance)
+
+
+def _has_second_draw(plan: Plan) -> bool:
+    """Whether a window of the whole map is drawn twice. Authors' code: its stale window."""
+    stale, samples = (plan.provenance.get("faults") or {}).get("stale_window"), plan.provenance.get("samples") or 0
+    return bool(stale) and samples > 0 and stale_window(len(plan.grid), samples) is not None
 
 
 def _refuse_overlaps(plans: Sequence[Plan], names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -155,6 +155,11 @@ def stores_maps(grid: WindowGrid, targets: int) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of what makes the numbers."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("prediction-difference", "numpy", "scipy", "onnx", "onnxruntime-gpu", "onnxruntime"):
         try:

@@ -131,7 +131,7 @@ def _on_signals(handler: _Handler) -> dict[int, Any]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped
+    raise _Stopped(signal.Signals(number).name)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predict_diff.errors import NetworkError, PredictDiffError
-from predict_diff.journal import Journal, open_journal
+from predict_diff.journal import Journal
 from predict_diff.plan import Plan, ranges
 
 from .jobs import Job
 from .progress import Progress
-from .runner import MAPS, file_name, finish, journal_path
+from .runner import MAPS, file_name, finish, journal_path, open_run
 from .workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ Values = list[tuple[NDArray[np.float64], float]]
 Ended = Callable[[Job, Path | PredictDiffError], None]
 
 
-def compute_on_cluster(workers: Workers, jobs: Iterable[Job], out: Path, ended: Ended) -> None:
+def compute_on_cluster(workers: Workers, jobs: Iterable[Job], out: Path, ended: Ended, force: bool = False) -> None:
     """Compute and store the maps of some jobs; those that are there already are not computed again.
 
     Parameters
@@ -62,6 +62,8 @@ def compute_on_cluster(workers: Workers, jobs: Iterable[Job], out: Path, ended: 
         Folder for results.
     ended : callable
         Told of each job when it ends.
+    force : bool, default False
+        Runs that were begun with other libraries or batches are begun anew.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def compute_on_cluster(workers: Workers, jobs: Iterable[Job], out: Path, ended: 
         If the scheduler is gone for too long.
     """
     with Progress("windows", None, "windows") as progress:
-        _Dispatcher(workers, iter(jobs), out, ended, progress).run()
+        _Dispatcher(workers, iter(jobs), out, ended, progress, force).run()
 
 
 @dataclass(eq=False)
@@ -101,8 +103,10 @@ class _Task:
 class _Dispatcher:
     """Hands out tasks and takes in what comes back, until all jobs have ended."""
 
-    def __init__(self, workers: Workers, jobs: Iterator[Job], out: Path, ended: Ended, progress: Progress) -> None:
-        self._workers, self._out, self._ended, self._progress = workers, out, ended, progress
+    def __init__(
+        self, workers: Workers, jobs: Iterator[Job], out: Path, ended: Ended, progress: Progress, force: bool
+    ) -> None:
+        self._workers, self._out, self._ended, self._progress, self._force = workers, out, ended, progress, force
         self._jobs, self._next = jobs, next(jobs, None)
         self._begun: list[_Map] = []
         self._tasks: dict[Any, _Task] = {}
@@ -235,7 +239,7 @@ class _Dispatcher:
         elif path.exists():
             self._end(begun, path)
         else:
-            begun.journal = open_journal(journal_path(self._out, path.name, plan.shard), plan)
+            begun.journal = open_run(journal_path(self._out, path.name, plan.shard), plan, self._force)
             begun.waiting.extend(ranges(begun.journal.missing))
             self._end_if_complete(begun)
 

@@ -16,6 +16,7 @@ from .conversion import convert, inspect
 from .merging import merge
 from .options import Names, OneOf, method_options, out_option, shown_options, spread_options
 from .status import status
+from .studies.command import study
 
 
 class _Commands(click.Group):
@@ -233,6 +234,6 @@ def report(
     click.echo(make_report(request(networks, photos, **options), figures, check_claims))
 
 
-for _command in (convert, inspect, merge, status):
+for _command in (convert, inspect, merge, status, study):
     commands.add_command(_command)
 _add_figures()

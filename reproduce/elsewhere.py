@@ -63,5 +63,5 @@ def _on_cluster(subjects: Sequence[Subject], request: Request) -> list[Path]:
         for subject in subjects:
             subject.release()
         with open_workers(request.dask, request.gpus, request.engine.threads) as workers:
-            compute_on_cluster(workers, jobs, request.choices.out, ended)
+            compute_on_cluster(workers, jobs, request.choices.out, ended, request.choices.force)
     return list(dict.fromkeys(paths))

@@ -30,7 +30,7 @@ from .runner import compute_map, plan_map
 from .subject import Choices, Subject
 
 #: How much of what it has opened a process keeps from one job to the next.
-_KEPT = {"subjects": 2, "classifiers": 4, "pools": 2, "samplers": 4, "evaluators": 1}
+_KEPT = {"subjects": 2, "classifiers": 4, "pools": 4, "samplers": 8, "evaluators": 1}
 
 
 class Job(Protocol):
@@ -167,7 +167,7 @@ class _Workshop:
     def open(self, job: MapJob) -> tuple[Subject, Sampler]:
         if os.environ.get(home.VARIABLE) != job.home and str(home.root()) != job.home:
             os.environ[home.VARIABLE] = job.home
-        opened = _key(job.network, job.card, job.settings.crop, asdict(job.engine))
+        opened = _key(job.network, _stamp(job.network), job.card, job.settings.crop, asdict(job.engine))
         classifier = self._recent("classifiers", opened, lambda: _open_classifier(job))
         found: tuple[Subject, Sampler] = self._recent(
             "subjects", _key(opened, _fields(job)), lambda: self._prepare(job, opened, classifier)
@@ -216,7 +216,21 @@ def _open_classifier(job: MapJob) -> Classifier:
 
 def _fields(job: MapJob) -> dict[str, Any]:
     fields = {name: getattr(job, name) for name in ("photo", "targets", "sampler")}
-    return {**fields, "settings": job.settings.model_dump(), "choices": asdict(job.choices)}
+    return {
+        **fields,
+        "changed": _stamp(job.photo),
+        "settings": job.settings.model_dump(),
+        "choices": asdict(job.choices),
+    }
+
+
+def _stamp(file: str) -> tuple[int, int] | None:
+    """Size and time of a file, which may be another one by the next job; None for a name."""
+    try:
+        found = Path(file).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _key(*parts: Any) -> str:

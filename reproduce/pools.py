@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def _draw(
             break
         path, name = candidates[index]
         try:
-            sha256 = read_photo(path).sha256
+            sha256 = _sha256(path, _stamp(path))
         except ImageError as problem:
             refused.append((printable(name), problem))
             continue
@@ -249,6 +250,21 @@ def _draw(
             drawn[index] = Member(path, printable(name), sha256)
     _warn(source, "photos cannot be read", refused)
     return tuple(drawn[index] for index in sorted(drawn))
+
+
+@lru_cache(maxsize=4 * LIMIT)
+def _sha256(path: str, stamp: tuple[int, int] | None) -> str:
+    """Of a photo's pixels: decoded once, for a study asks for each of its photos."""
+    return read_photo(path).sha256
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Size and time of a file, which may change; None for a default photo."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _warn(source: str, what: str, refused: Sequence[tuple[str, ImageError]]) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import glob
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from predict_diff.algorithm import make_plan, measures_of, relevances
 from predict_diff.errors import ConfigurationError, ResultError
@@ -94,6 +98,19 @@ def plan_map(subject: Subject, sampler: SamplerName, drawn: Sampler) -> tuple[Ev
     return evaluator, plan if shard == WHOLE else plan.as_shard(*shard)
 
 
+def keep(journal: Journal, computed: Iterable[tuple[int, NDArray[np.float64], float]]) -> None:
+    """Write down parts as they come, and show how far the map is: numbers of parts, their values and seconds."""
+    number, count = journal.plan.shard
+    name = journal.plan.provenance["title"] + (f", shard {number} of {count}" if count > 1 else "")
+    done, total = journal.windows_done, len(journal.plan.order)
+    if 0 < done < total:
+        logger.info("%s: goes on from window %d of %d.", name, done, total)
+    with Progress(name, total, "windows", done) as progress:
+        for part, values, seconds in computed:
+            journal.write(part, values, seconds)
+            progress.update(len(values))
+
+
 def finish(journal: Journal, out: Path) -> RelevanceMap:
     """Store the map of a journal that is complete, and delete the journal."""
     found = journal.plan.relevance_map(journal.values(), {"seconds": journal.seconds, "processes": journal.processes})
@@ -115,6 +132,18 @@ def journal_path(out: Path, file: str, shard: Shard = WHOLE) -> Path:
     """Where the windows of a map, or of one of its shards, are kept, given the name of the map's file."""
     part = "" if shard == WHOLE else f"-{shard[0]}of{shard[1]}"
     return out / PARTS / f"{file.removesuffix('.h5')}{part}.h5"
+
+
+def open_run(path: Path, plan: Plan, force: bool) -> Journal:
+    """The journal of a plan; one that was begun otherwise makes room if it may (`force`)."""
+    try:
+        return open_journal(path, plan)
+    except OtherRunError as other:
+        if not force:
+            raise
+        logger.warning("%s; it is begun anew.", str(other).split(";")[0])
+        path.unlink(missing_ok=True)
+        return open_journal(path, plan)
 
 
 def title(subject: Subject, sampler: SamplerName) -> str:
@@ -181,29 +210,13 @@ def _begun_with(subject: Subject, sampler: SamplerName) -> dict[str, Any] | None
 
 
 def _open(subject: Subject, plan: Plan) -> Journal:
-    """The journal of a plan; one that was begun otherwise makes room if it may."""
     path = journal_path(subject.choices.out, plan.provenance["file"], plan.shard)
-    try:
-        return open_journal(path, plan)
-    except OtherRunError as other:
-        if not subject.choices.force:
-            raise
-        logger.warning("%s; it is begun anew.", str(other).split(";")[0])
-        path.unlink(missing_ok=True)
-        return open_journal(path, plan)
+    return open_run(path, plan, subject.choices.force)
 
 
 def _compute(subject: Subject, evaluator: Evaluator, drawn: Sampler, journal: Journal) -> None:
     """Compute what is missing."""
-    number, count = journal.plan.shard
-    name = journal.plan.provenance["title"] + (f", shard {number} of {count}" if count > 1 else "")
-    done, total = journal.windows_done, len(journal.plan.order)
-    if 0 < done < total:
-        logger.info("%s: goes on from window %d of %d.", name, done, total)
-    with Progress(name, total, "windows", done) as progress:
-        for part, values, seconds in relevances(subject.x, evaluator, drawn, journal.plan, journal.missing):
-            journal.write(part, values, seconds)
-            progress.update(len(values))
+    keep(journal, relevances(subject.x, evaluator, drawn, journal.plan, journal.missing))
 
 
 def _precision_error(subject: Subject, evaluator: Evaluator, drawn: Sampler) -> dict[str, Any] | None:

@@ -44,7 +44,9 @@ def status(folder: Path, follow: bool) -> None:
 
 def lines_of_study(folder: Path) -> list[str]:
     """What is to be said of the study in a folder, line by line; nothing if there is none."""
-    return []
+    from .studies.summary import summary
+
+    return summary(folder)
 
 
 def _look(folder: Path, most_runs: int, columns: int) -> tuple[list[str], bool]:

@@ -31,6 +31,8 @@ class StubJob:
     device: int | None = None
     #: Windows along a side.
     side: int = 6
+    #: How many; 0 for parts of 4 windows.
+    parts: int = 0
 
     @property
     def name(self) -> str:
@@ -47,7 +49,7 @@ class StubJob:
         if self.wrong:
             raise ImageError(f"photo {self.number}: expected a photo, found none; take another")
         grid = WindowGrid(self.side + 2, self.side + 2, 3)
-        order, bounds = in_order(np.array_split(np.arange(len(grid)), max(1, len(grid) // 4)))
+        order, bounds = in_order(np.array_split(np.arange(len(grid)), self.parts or max(1, len(grid) // 4)))
         return Plan(
             grid,
             (Target("prob", (self.number,)),),

@@ -20,6 +20,8 @@ import pytest
 pytest.importorskip("distributed")
 
 from conftest import Reproduce, maps
+from stub_jobs import StubJob, stub_values
+
 from predict_diff.errors import ConfigurationError, ImageError, NetworkError, PredictDiffError
 from predict_diff.journal import open_journal
 from predict_diff.result import RelevanceMap
@@ -27,7 +29,6 @@ from reproduce import cluster, workers
 from reproduce.cluster import compute_on_cluster
 from reproduce.jobs import Job
 from reproduce.workers import Workers, local_workers, open_workers
-from stub_jobs import StubJob, stub_values
 
 
 @pytest.fixture(scope="module")
