@@ -22,7 +22,7 @@ import numpy as np
 from .errors import ConfigurationError, ResultError
 from .layout import Layout
 from .plan import Plan
-from .sealed import FORMAT, SEAL_SIZE
+from .sealed import SEAL_SIZE
 from .untrusted import READ_ERRORS, fields, member
 
 KIND = "prediction-difference journal 1"
@@ -180,7 +180,7 @@ def _image(plan: Plan) -> tuple[memoryview, Extent, Extent]:
     Assembled in memory, so that a full disk is an ordinary error and not one inside the HDF5 library.
     """
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=FORMAT, userblock_size=SEAL_SIZE) as stored:
+    with _timeless_file(buffer) as stored:
         Layout(plan.grid, plan.targets, plan.measures, plan.map_dtype, plan.provenance).write(stored)
         stored.attrs["batching"] = json.dumps(plan.batching, sort_keys=True)
         stored.attrs["twice"] = plan.twice
@@ -193,12 +193,22 @@ def _image(plan: Plan) -> tuple[memoryview, Extent, Extent]:
     return buffer.getbuffer(), values, commits
 
 
+def _timeless_file(buffer: io.BytesIO) -> h5py.File:
+    """A new file in memory that does not say when it was made: the same plan gives the same bytes."""
+    creation, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    creation.set_userblock(SEAL_SIZE)
+    creation.set_obj_track_times(False)  # h5py.File cannot before 3.16
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, buffer)
+    return h5py.File(h5py.h5f.create(b"journal", h5py.h5f.ACC_TRUNC, creation, access))
+
+
 def _unfilled(stored: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:
     """A dataset that has no place in the file yet."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)  # the same plan gives the same bytes
+    properties.set_obj_track_times(False)
     kind, space = h5py.h5t.py_create(dtype, logical=True), h5py.h5s.create_simple(shape)
     return h5py.Dataset(h5py.h5d.create(stored.id, name.encode(), kind, space, properties))
 
