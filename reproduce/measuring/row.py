@@ -142,7 +142,7 @@ def tables(rows: Sequence[Row]) -> str:
             "all windows,\nprojected from those sampled; paper: on its GPU. Bare to difference: Algorithm 1 "
             "mini-batched, beside the bare\nnetwork; the converted network's time over that of the same written by "
             "hand in ONNX. Layers: time of figure 4's pass\nover two layers over that of a pass over one. Journal: "
-            "part of a whole map's time that keeping its windows takes",
+            "part of a whole map's time that keeping its windows takes; beyond: MB of memory beyond the weights",
             _table(_ALGORITHM, main),
         ]
     if growth:
@@ -216,14 +216,14 @@ _ALGORITHM = (
     _Column("paper", 7, _number("hours_paper", ".1f")),
     _Column("outside", 9, _number("overhead_share", ".1%")),
     _Column("sampler", 9, _number("sampler_share", ".1%")),
-    _Column("GPU busy", 10, _number("gpu_busy", ".0%")),
-    _Column("peak MB", 9, _number("peak_mb", ".0f")),
-    _Column("beyond weights", 16, _number("beyond_weights_mb", ".0f")),
+    _Column("GPU busy", 9, _number("gpu_busy", ".0%")),
+    _Column("peak MB", 8, _number("peak_mb", ".0f")),
+    _Column("beyond", 8, _number("beyond_weights_mb", ".0f")),
     _Column("ms bare", 9, _number("ms_bare", ".2f")),
-    _Column("overhead", 10, _number("overhead_full", ".1%")),
+    _Column("overhead", 9, _number("overhead_full", ".1%")),
     _Column("by hand", 9, _number("to_handwritten", ".2f")),
     _Column("difference", 11, _number("difference_to_handwritten", ".1e")),
-    _Column("layers", 9, _number("both_layers", ".2f")),
+    _Column("layers", 8, _number("both_layers", ".2f")),
     _Column("journal", 9, _number("journal_share", ".2%")),
 )
 _GROWTH = (

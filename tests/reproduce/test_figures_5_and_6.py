@@ -242,6 +242,7 @@ x = np.zeros((3, SIDE, SIDE), np.float32)
 
 class Stub:
     batch_size = 20
+    batching = dict(evaluator="stub", batch_size=20)
     def __init__(self, maps):
         self.generator = np.random.default_rng(0)
         self.targets = tuple(Target("blob", (number,)) for number in range(maps))
