@@ -17,6 +17,7 @@ import secrets
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
@@ -234,10 +235,9 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
     path = Path(path)
     try:
         while True:
-            opened = _open(path, plan is not None)
-            if opened is None:
+            file = _open(path, plan is not None)
+            if file is None:
                 continue  # it has just been deleted
-            file, created = opened
             try:
                 if not _locked(file):
                     raise ResultError(
@@ -246,7 +246,7 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
                     )
                 # Whoever had it before may have finished and deleted it.
                 if _lies_at(path, file):
-                    return _started(path, file, plan, created)
+                    return _started(path, file, plan)
                 file.close()
             except BaseException:
                 file.close()
@@ -255,19 +255,16 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
         raise _unwritable(path, reason) from reason
 
 
-def _open(path: Path, create: bool) -> tuple[BinaryIO, bool] | None:
-    """Open for reading and writing, and whether it was made: under its name at once, so that one process makes it."""
-    if not create:
-        return cast(BinaryIO, path.open("r+b", buffering=0)), False
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _open(path: Path, create: bool) -> BinaryIO | None:
+    """Open for reading and writing; one that is not there is made under its name at once, so that one process does."""
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            return cast(BinaryIO, path.open("x+b", buffering=0))
     try:
-        return cast(BinaryIO, path.open("x+b", buffering=0)), True
-    except FileExistsError:
-        pass
-    try:
-        return cast(BinaryIO, path.open("r+b", buffering=0)), False
+        return cast(BinaryIO, path.open("r+b", buffering=0))
     except FileNotFoundError:
-        if path.is_symlink():  # one that leads nowhere
+        if not create or path.is_symlink():  # one that leads nowhere
             raise
         return None
 
@@ -288,9 +285,9 @@ def _locked(file: BinaryIO) -> bool:
     return False
 
 
-def _started(path: Path, file: BinaryIO, plan: Plan | None, created: bool) -> Journal:
+def _started(path: Path, file: BinaryIO, plan: Plan | None) -> Journal:
     """The journal in a file that this process has."""
-    if created and plan is not None:
+    if plan is not None and os.fstat(file.fileno()).st_size == 0:
         try:
             return _begun(path, file, plan)
         except BaseException:

@@ -313,6 +313,14 @@ def test_nothing_but_zeros_is_begun_anew(path: Path, content: bytes, caplog: pyt
     assert caplog.messages == [f"{path}: its beginning is damaged (it is empty); it is written anew."]
 
 
+def test_an_empty_file_is_one_that_was_just_to_be_begun(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.touch()
+    with open_journal(path, PLAN) as journal:
+        assert journal.missing == list(range(7))
+    assert not caplog.messages
+
+
 def test_a_damaged_plan_is_written_anew_and_costs_no_window(
     path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -464,7 +472,7 @@ def test_wherever_the_disk_is_full_what_was_complete_is_kept(path: Path, monkeyp
     ended, said = Counter[str](), set[str]()
     for room in rooms:
         Narrow.room, written = room, []
-        monkeypatch.setattr(journals, "_open", lambda path, create: (Narrow(path, "x+b"), True))
+        monkeypatch.setattr(journals, "_open", lambda path, create: Narrow(path, "x+b"))
         path.unlink(missing_ok=True)
         try:
             with open_journal(path, PLAN) as journal:

@@ -372,6 +372,8 @@ class Runs:
             RelevanceMap.load(path)
         begun = list((place / "results").glob("parts/*.h5"))
         for path in begun:
+            if path.stat().st_size == 0:
+                continue  # it was just to be begun
             with suppress(ResultError) if number == signal.SIGKILL else nullcontext():  # then it is begun anew
                 assert not look(path).running
         self.where["with a journal" if begun else "without a journal"] += 1
@@ -401,14 +403,19 @@ def stop_many(runs: Runs, number: int, count: int, seed: str) -> Runs:
         began = time.monotonic()
         whole[name] = maps_of(runs.whole(name, *arguments))
         takes[name] = time.monotonic() - began + 0.005 * (25 if name == "preview" else 9)
-    for run in range(count):
+    complete = 0
+    for _ in range(10 * count):
+        if complete == count:
+            break
         name = chance.choice(list(COMMANDS))
-        place = runs.folder / f"run-{run}"
+        place, before = runs.folder / "run", runs.stopped
         runs.stop_and_go_on(place, number, chance, takes[name], *COMMANDS[name])
         found = maps_of(place)
         assert found.keys() == whole[name].keys()
         assert all(arrays(found[file]) == arrays(whole[name][file]) for file in found)
         shutil.rmtree(place)
+        complete += runs.stopped > before
+    assert complete == count, "too few are stopped before they end by themselves"
     return runs
 
 
