@@ -76,7 +76,7 @@ def store(photo: str, seconds: float = 5000.0) -> Path:
 def shown(reproduce: Reproduce, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """The lines of `reproduce status`."""
 
-    def run(*arguments: str, columns: int = 120) -> list[str]:
+    def run(*arguments: str, columns: int = 160) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(columns))
         outcome = reproduce("status", *arguments)
         assert outcome.code == 0, outcome.err
