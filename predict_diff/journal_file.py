@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from .errors import ConfigurationError, ResultError
+from .interrupts import uninterrupted
 from .layout import Layout
 from .plan import Plan
 from .sealed import SEAL_SIZE
@@ -125,7 +126,7 @@ def read_plan(path: Path, file: BinaryIO) -> tuple[Plan, Places]:
     if grown:
         file.truncate(values.stop)
     try:
-        with h5py.File(path, "r", locking=False) as stored:
+        with uninterrupted(), h5py.File(path, "r", locking=False) as stored:
             plan = _plan(stored, values, commits)
     except (*READ_ERRORS, ConfigurationError, ResultError) as reason:
         if grown:
@@ -180,7 +181,7 @@ def _image(plan: Plan) -> tuple[memoryview, Extent, Extent]:
     Assembled in memory, so that a full disk is an ordinary error and not one inside the HDF5 library.
     """
     buffer = io.BytesIO()
-    with _timeless_file(buffer) as stored:
+    with uninterrupted(), _timeless_file(buffer) as stored:
         Layout(plan.grid, plan.targets, plan.measures, plan.map_dtype, plan.provenance).write(stored)
         stored.attrs["batching"] = json.dumps(plan.batching, sort_keys=True)
         stored.attrs["twice"] = plan.twice

@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 
 from .errors import PredictDiffError
+from .interrupts import uninterrupted
 from .storage import whole_file
 
 # Bytes; the least that HDF5 allows.
@@ -40,7 +41,7 @@ def write_sealed(path: Path, kind: str, fill: Callable[[h5py.File], None], error
     """
     # Assembled in memory, so that a full disk is an ordinary error and not one inside the HDF5 library.
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=FORMAT, userblock_size=SEAL_SIZE) as file:
+    with uninterrupted(), h5py.File(buffer, "w", libver=FORMAT, userblock_size=SEAL_SIZE) as file:
         fill(file)
     content = buffer.getbuffer()
     content[:SEAL_SIZE] = _seal(kind, hashlib.sha256(content[SEAL_SIZE:]).hexdigest())
@@ -73,7 +74,7 @@ def open_sealed(path: Path, kind: str) -> Iterator[h5py.File]:
         raise ValueError(f"its first line is not {kind!r}")
     if seal != _seal(kind, digest):
         raise ValueError("its contents do not have the checksum in its second line")
-    with h5py.File(path, "r") as file:
+    with uninterrupted(), h5py.File(path, "r") as file:
         yield file
 
 

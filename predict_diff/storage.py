@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from .errors import PredictDiffError
 from .exclusive import is_free, lock
+from .interrupts import uninterrupted
 
 #: Seconds in which a process that has made a file has locked it.
 _MOMENT = 1.0
@@ -33,8 +34,9 @@ def whole_file(path: Path, error: type[PredictDiffError]) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        temporary = Path(name)
+        with uninterrupted():
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            temporary = Path(name)
         with os.fdopen(handle, "w+b") as file:
             lock(file)
             yield file
