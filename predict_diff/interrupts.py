@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM where they must not come in between."""
+"""Ctrl-C, SIGTERM and SIGHUP where they must not come in between."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+_SIGNALS: list[int] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager

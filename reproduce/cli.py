@@ -113,9 +113,19 @@ def _log_lines() -> Iterator[None]:
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """Signals raise, so that temporary files are removed on the way out."""
-    before = _on_signals(_stop)
+    came: list[str] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(signal.Signals(number).name)
+        raise _Stopped(came[0])
+
+    before = _on_signals(stop)
     try:
         yield
+    except Exception as error:
+        if came:  # Python, or a library in whose midst it came, has made another error of it
+            raise _Stopped(came[0]) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -128,10 +138,6 @@ def _on_signals(handler: _Handler) -> dict[int, Any]:
     for number in heard:
         signal.signal(number, handler)
     return heard
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped(signal.Signals(number).name)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

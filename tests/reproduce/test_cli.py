@@ -333,6 +333,23 @@ def test_an_interrupted_explanation_leaves_nothing_half_done(
     assert explain().code == 0
 
 
+def test_an_interruption_that_python_makes_another_error_of(
+    explain: Reproduce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init() -> None:
+        class Named:
+            def __set_name__(self, owner: type, name: str) -> None:
+                signal.raise_signal(signal.SIGTERM)
+
+        type("Plugin", (), {"layers": Named()})
+
+    # While Pillow imports what reads one kind of pictures. Python 3.11 makes a RuntimeError of it.
+    monkeypatch.setattr("PIL.Image.init", init)
+    outcome = explain()
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith(INTERRUPTED)
+
+
 @pytest.mark.parametrize("module", ["reproduce.commands", "pydantic", "onnxruntime"])
 def test_an_interruption_in_the_midst_of_an_import(home: Path, module: str) -> None:
     code = f"""
