@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predict_diff.errors import ResultError
+from predict_diff.measures import share_in_top, total_variation
 from predict_diff.result import RelevanceMap
 from predict_diff.targets import Target
 
 from ..photos import printable
-from ..verifying.statistics import share_in_top, total_variation
 
 Kind = Literal["text", "integer", "real", "seed"]
 

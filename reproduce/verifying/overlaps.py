@@ -1,4 +1,4 @@
-"""Where top pixels lie: how far two masks overlap, the nulls of that, and the outlines of a photo."""
+"""Where top pixels lie: the nulls of how far two masks overlap, and the outlines of a photo."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from skimage.color import rgb2gray
 from skimage.feature import canny
 
 from predict_diff.errors import ConfigurationError, ImageError, ResultError
+from predict_diff.measures.regions import Mask, check_masks, overlap
 from predict_diff.samplers import stream
-
-Mask = NDArray[np.bool_]
 
 #: Of Canny's edges, on the scale of Sobel's unnormalised filters (8 for a slope of 1 a pixel): scikit-image's own
 #: defaults. Where grey levels blurred with sigma step by c, the slope is c / (sigma * sqrt(2 pi)), so at sigma = 2
@@ -26,25 +25,6 @@ class Chance(NamedTuple):
 
     mean: float
     deviation: float
-
-
-def overlap(a: Mask, b: Mask) -> float:
-    """Share of the pixels of `a` that lie in `b`: |a & b| / |a|, symmetric for masks with equally many pixels.
-
-    Stands for: one map's top pixels are also another's, or lie on outlines. Nulls: `shifted_overlaps` and
-    `random_overlap`.
-
-    Parameters
-    ----------
-    a, b : ndarray, shape (H, W), bool
-
-    Raises
-    ------
-    ResultError
-        If these are not masks of one shape, or `a` marks nothing.
-    """
-    _check_masks(a, b)
-    return float((a & b).sum() / a.sum())
 
 
 def shifted_overlaps(a: Mask, b: Mask, count: int, seed: int) -> NDArray[np.float64]:
@@ -64,7 +44,7 @@ def shifted_overlaps(a: Mask, b: Mask, count: int, seed: int) -> NDArray[np.floa
     ResultError
         As `overlap`; also if there is but one pixel.
     """
-    _check_masks(a, b)
+    check_masks(a, b)
     if count < 1:
         raise ConfigurationError(f"shifts: expected at least one, found {count}; ask for 1000 or so")
     if a.size < 2:
@@ -88,7 +68,7 @@ def random_overlap(b: Mask, pixels: int) -> Chance:
     """
     if not 1 <= pixels <= b.size:
         raise ConfigurationError(f"pixels: expected 1 to {b.size}, the size of the mask, found {pixels}")
-    _check_masks(b, b, marked=False)
+    check_masks(b, b, marked=False)
     share = float(b.mean())
     variance = share * (1 - share) / pixels * (b.size - pixels) / max(b.size - 1, 1)
     return Chance(share, float(np.sqrt(variance)))
@@ -123,17 +103,6 @@ def edges(photo: ArrayLike, sigma: float = 2.0) -> Mask:
     # "nearest": the photo's frame is no outline.
     lines = canny(rgb2gray(array), sigma, EDGE_CONTINUES, EDGE_BEGINS, mode="nearest")
     return np.asarray(binary_dilation(lines, np.ones((3, 3), bool)))
-
-
-def _check_masks(a: Mask, b: Mask, marked: bool = True) -> None:
-    for mask in (a, b):
-        if mask.dtype != bool or mask.ndim != 2 or mask.shape != a.shape:
-            raise ResultError(
-                f"mask: expected two masks (H, W) of one shape, found {a.dtype} {a.shape} and {b.dtype} {b.shape}; "
-                f"make them with top_pixels or edges, of maps of one photo"
-            )
-    if marked and not a.any():
-        raise ResultError("mask: expected one that marks a pixel, found none marked; no share of it can lie anywhere")
 
 
 def _range(array: NDArray[np.float64]) -> str:

@@ -9,83 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
 
 from predict_diff.errors import ConfigurationError, ResultError
+from predict_diff.measures.maps import check_varies, share_of_absolute, two_alike
 from predict_diff.samplers.sampler import check_request
-from predict_diff.top_pixels import TOP_SHARE, finite_values, top_pixels
+from predict_diff.top_pixels import finite_values
 from predict_diff.windows import WindowGrid
 
 Array = NDArray[np.float64]
-
-
-def share_in_top(values: ArrayLike, share: float = TOP_SHARE) -> float:
-    """Share of the absolute relevance that lies in the top pixels. Stands for: a map is sharp.
-
-    Parameters
-    ----------
-    values : ndarray, shape (H, W), float
-    share : float
-        Of pixels; see `top_pixels`.
-
-    Returns
-    -------
-    float
-        From about `share` (the same absolute value everywhere) to 1. Null for "sharper": another map's.
-
-    Raises
-    ------
-    ConfigurationError, ResultError
-        As `top_pixels`; ResultError also for a map that is zero everywhere.
-    """
-    marked = top_pixels(values, share)
-    return _share_of_absolute(finite_values(values, "map"), marked)
-
-
-def total_variation(values: ArrayLike) -> float:
-    """Anisotropic total variation at norm 1: sum of |steps to right and lower neighbours| / L2 norm.
-
-    Stands for: a map is sharp. Compare maps of one size only.
-
-    Returns
-    -------
-    float
-        0 for a constant map, also for one that is zero everywhere. Null for "sharper": another map's.
-
-    Raises
-    ------
-    ResultError
-        If the values (H, W) are no map, or hold NaN or infinity.
-    """
-    array = finite_values(values, "map", dimensions=2)
-    variation = sum(float(np.abs(np.diff(array, axis=axis)).sum()) for axis in (0, 1))
-    return variation / float(np.linalg.norm(array)) if variation else 0.0
-
-
-def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's rank correlation over pixels; equal values share their mean rank. Stands for: two maps look alike.
-
-    Parameters
-    ----------
-    a, b : ndarray, shape (H, W), float
-        Signed maps: relevance for and against is ranked from end to end.
-
-    Returns
-    -------
-    float
-        -1 to 1. Null for unrelated maps: 0; neighbouring pixels depend on each other, so its spread comes from seeds
-        and photos, never from the number of pixels.
-
-    Raises
-    ------
-    ResultError
-        If the maps differ in shape or hold NaN or infinity, or one has the same value everywhere: it ranks nothing,
-        and 0 would pass for evidence that maps differ.
-    """
-    first, second = _pair(a, b, "map")
-    for values in (first, second):
-        _check_varies(values)
-    return float(spearmanr(first, second, axis=None).statistic)
 
 
 def box_average(values: ArrayLike, k: int, stride: int = 1) -> Array:
@@ -134,8 +65,8 @@ def unexplained(target: ArrayLike, predictor: ArrayLike) -> float:
     ResultError
         If the maps differ in shape or hold NaN or infinity, or the target has no variance.
     """
-    first, second = _pair(target, predictor, "map")
-    _check_varies(first)
+    first, second = two_alike(target, predictor)
+    check_varies(first)
     first, second = first - first.mean(), second - second.mean()
     power = float((second * second).sum())
     if power == 0:
@@ -144,38 +75,8 @@ def unexplained(target: ArrayLike, predictor: ArrayLike) -> float:
     return min(1.0, float((rest * rest).sum() / (first * first).sum()))
 
 
-def hoyer(values: ArrayLike) -> float:
-    """Hoyer's sparseness: (sqrt(n) - L1 / L2) / (sqrt(n) - 1). Stands for: activations are sparse.
-
-    Parameters
-    ----------
-    values : ndarray, any shape, float
-        Activations, n of them, none negative.
-
-    Returns
-    -------
-    float
-        0 (all equal) to 1 (all but one are zero). Null: `hoyer_of_exponential`.
-
-    Raises
-    ------
-    ResultError
-        If there are fewer than two values, or one is negative, NaN or infinite, or all are zero.
-    """
-    array = finite_values(values, "activations")
-    if array.size < 2 or array.min() < 0 or not array.any():
-        raise ResultError(
-            f"activations: expected at least two values, none negative and not all zero, found {array.size} from "
-            f"{array.min():g} to {array.max():g}; take a blob behind a ReLU"
-        )
-    # Neither norm overflows, and neither vanishes.
-    array = array / array.max()
-    ratio = float(array.sum() / np.sqrt((array * array).sum()))
-    return float(np.clip((np.sqrt(array.size) - ratio) / (np.sqrt(array.size) - 1), 0, 1))
-
-
 def hoyer_of_exponential(n: int) -> float:
-    """Null of `hoyer`: n independent exponentials, (sqrt(n) - sqrt(n / 2)) / (sqrt(n) - 1).
+    """Null of `predict_diff.measures.hoyer`: n independent exponentials, (sqrt(n) - sqrt(n / 2)) / (sqrt(n) - 1).
 
     Of all distributions of non-negative activations with a given mean it has the largest entropy: activations as
     spread as can be. In the limit of large n, where L1 / n is 1 and L2^2 / n is 2; for finite n it is too high by about
@@ -253,31 +154,7 @@ def share_on_predictable(relevance: ArrayLike, surprise: ArrayLike) -> float:
     ResultError
         If the two differ in shape or hold NaN or infinity, or the relevance is zero everywhere.
     """
-    values, order = _pair(relevance, surprise, "windows")
+    values, order = two_alike(relevance, surprise, "windows")
     middle = np.median(order)
     below, at = order < middle, order == middle
-    return _share_of_absolute(values, below + at * (order.size / 2 - below.sum()) / max(int(at.sum()), 1))
-
-
-def _share_of_absolute(values: Array, weights: NDArray[np.floating] | NDArray[np.bool_]) -> float:
-    absolute = np.abs(values)
-    total = float(absolute.sum())
-    if total == 0:
-        raise ResultError("map: expected some relevance, found zero everywhere; no share of it can lie anywhere")
-    return min(1.0, float((absolute * weights).sum()) / total)
-
-
-def _pair(a: ArrayLike, b: ArrayLike, what: str) -> tuple[Array, Array]:
-    first, second = finite_values(a, what), finite_values(b, what)
-    if first.shape != second.shape:
-        raise ResultError(
-            f"{what}: expected two of one shape, found {first.shape} and {second.shape}; compare those of one photo"
-        )
-    return first, second
-
-
-def _check_varies(values: Array) -> None:
-    if np.ptp(values) == 0:
-        raise ResultError(
-            f"map: expected values that vary, found {values.flat[0]:g} everywhere; such a map cannot be compared"
-        )
+    return share_of_absolute(values, below + at * (order.size / 2 - below.sum()) / max(int(at.sum()), 1))

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.transform import resize
 
+from predict_diff.measures import rank_correlation
+
 from ...classifier import Classifier
 from ...photos import Photo
 from ..material import Material
@@ -16,7 +18,6 @@ from ..measurement import Measurement, NotMeasurableError
 from ..over_photos import over_photos, two_seeds
 from ..registry import check
 from ..standard_maps import standard_maps, top_class_map
-from ..statistics import rank_correlation
 
 
 @check("networks_differ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predict_diff.errors import ImageError
+from predict_diff.measures.regions import Mask, overlap
 from predict_diff.top_pixels import top_pixels
 
 from ... import home
@@ -13,7 +14,7 @@ from ...photos import MASK, Photo, entries, read_photo
 from ..material import Material
 from ..measurement import Measurement, NotMeasurableError
 from ..over_photos import contrast
-from ..overlaps import Mask, overlap, random_overlap
+from ..overlaps import random_overlap
 from ..registry import check
 
 

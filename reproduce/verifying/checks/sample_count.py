@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from predict_diff.measures import rank_correlation
 from predict_diff.result import RelevanceMap
 
 from ...explanation import Explanation
@@ -15,7 +16,6 @@ from ..measurement import Measurement
 from ..over_photos import over_photos, two_seeds
 from ..registry import check
 from ..standard_maps import CLASSES, standard_maps, top_class_map
-from ..statistics import rank_correlation
 
 #: Of a normal distribution, 5 % lie further out.
 _DEVIATIONS = 1.96

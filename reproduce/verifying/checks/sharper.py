@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predict_diff.measures import share_in_top, total_variation
+
 from ...classifier import Classifier
 from ...photos import Photo
 from ..between_samplers import contrast_of_samplers
@@ -15,7 +17,6 @@ from ..material import Material
 from ..measurement import Measurement
 from ..registry import check
 from ..standard_maps import standard_maps, top_class_map
-from ..statistics import share_in_top, total_variation
 
 _WORDS = ("conditional", "marginal")
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predict_diff.measures import rank_correlation
+
 from ...classifier import Classifier
 from ...photos import Photo
 from ..material import Material
@@ -16,7 +18,6 @@ from ..measurement import Measurement
 from ..over_photos import contrast, two_seeds
 from ..registry import check
 from ..standard_maps import CLASSES, output_maps, penultimate_maps, standard_maps
-from ..statistics import rank_correlation
 
 Maps = NDArray[np.floating[Any]]
 

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from predict_diff.errors import ConfigurationError
+from predict_diff.measures.regions import Mask, overlap
 from predict_diff.top_pixels import top_pixels
 
 from ...classifier import Classifier
@@ -18,7 +19,7 @@ from ...photos import Photo
 from ..material import Material
 from ..measurement import Measurement
 from ..over_photos import Terms, contrast
-from ..overlaps import Mask, edges, overlap, random_overlap, shifted_overlaps
+from ..overlaps import edges, random_overlap, shifted_overlaps
 from ..registry import check
 from ..standard_maps import noise_share
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from predict_diff.measures import hoyer
+
 from ...classifier import Classifier
 from ...photos import Photo
 from ..material import Material
 from ..measurement import Measurement
 from ..over_photos import contrast
 from ..registry import check
-from ..statistics import hoyer, hoyer_of_exponential
+from ..statistics import hoyer_of_exponential
 
 
 @check("sparse")
