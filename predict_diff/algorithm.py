@@ -24,7 +24,7 @@ from .evidence import (
 )
 from .in_memory import InMemory
 from .journal import open_journal
-from .network.network import Network
+from .network.predictor import Predictor
 from .plan import Plan, in_order
 from .refinement import shared_windows
 from .result import RelevanceMap, versions
@@ -241,7 +241,7 @@ def marginalise(
     return expectation(predictions)  # p(c | x \ x_w) := sum_w / S
 
 
-def measures_of(network: Network, targets: Sequence[Target], by_position: bool = False) -> tuple[Measure, ...]:
+def measures_of(network: Predictor, targets: Sequence[Target], by_position: bool = False) -> tuple[Measure, ...]:
     """Weight of evidence for probabilities (eq. 3), activation difference for everything else (eq. 7).
 
     With `by_position`, as the authors' code has it: weight of evidence for whatever stands last.
@@ -260,12 +260,12 @@ def check_settings(samples: int, instances: int) -> None:
         raise ConfigurationError(f"N of the Laplace correction: expected a positive number, found {instances}")
 
 
-def _is_unit_probability(network: Network, target: Target) -> bool:
+def _is_unit_probability(network: Predictor, target: Target) -> bool:
     return len(target.index) == len(network.blobs[target.blob]) and network.is_probability(target.blob)
 
 
 def _relevance(
-    network: Network, plan: Plan, expected: NDArray[np.float64], expected_error: NDArray[np.float64]
+    network: Predictor, plan: Plan, expected: NDArray[np.float64], expected_error: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Relevance of each window for each target, and its standard error; shapes (U, n)."""
     known, instances = plan.known, plan.provenance["laplace_instances"]
@@ -290,7 +290,7 @@ def _in_words(batching: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in batching.items())
 
 
-def refuse_feature_maps(network: Network, targets: Sequence[Target]) -> None:
+def refuse_feature_maps(network: Predictor, targets: Sequence[Target]) -> None:
     """ConfigurationError for the mean of a feature map. Authors' code: its fault no_feature_maps."""
     for target in targets:
         if len(target.index) < len(network.blobs[target.blob]):

@@ -8,16 +8,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .network.network import Network
+from .network.predictor import Predictor
 from .targets import Target
 
 
 class Evaluator(Protocol):
     """Computes targets of perturbed photos; see `predict_diff.network.minibatch` and `.incremental`."""
 
-    network: Network
     targets: tuple[Target, ...]
     batch_size: int
+
+    @property
+    def network(self) -> Predictor:
+        """What is evaluated."""
+        ...
 
     @property
     def batching(self) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import h5py
 
@@ -15,6 +16,9 @@ from .windows import WindowGrid
 #: Pixels along a side of a network's input, beyond which windows are not even counted. Classifiers take up to 1,000.
 _LARGEST_SIDE = 4096
 
+#: What maps are rounded to. Authors' code: float16.
+MapDtype = Literal["float64", "float16"]
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -23,7 +27,7 @@ class Layout:
     grid: WindowGrid
     targets: tuple[Target, ...]
     measures: tuple[Measure, ...]
-    map_dtype: Literal["float64", "float16"] = "float64"
+    map_dtype: MapDtype = "float64"
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def write(self, stored: h5py.File) -> None:
@@ -43,21 +47,36 @@ class Layout:
         ValueError, KeyError, TypeError, OSError, RecursionError, ConfigurationError
             If the file is another's, claims more than it holds, or contradicts itself.
         """
-        numbers = [int(number) for number in untrusted.attribute(stored, "grid")]
-        if len(numbers) != 4 or max(numbers) > _LARGEST_SIDE:
-            raise ValueError(f"expected height, width, k and stride of at most {_LARGEST_SIDE}, found others")
-        grid = WindowGrid(*numbers)
-        targets = tuple(Target.parse(str(text)) for text in untrusted.attribute(stored, "targets"))
-        measures = tuple(str(text) for text in untrusted.attribute(stored, "measures"))
-        map_dtype = untrusted.text(stored, "map_dtype")
-        if len(measures) != len(targets) or set(measures) - {"WE", "AD"}:
-            raise ValueError("its targets and measures do not fit together")
-        if map_dtype not in ("float64", "float16"):
-            raise ValueError(f"expected maps in float64 or float16, found {map_dtype[:80]}")
-        return cls(
-            grid,
-            targets,
-            cast("tuple[Measure, ...]", measures),
-            cast('Literal["float64", "float16"]', map_dtype),
+        return cls.checked(
+            [int(number) for number in untrusted.attribute(stored, "grid")],
+            [str(text) for text in untrusted.attribute(stored, "targets")],
+            [str(text) for text in untrusted.attribute(stored, "measures")],
+            untrusted.text(stored, "map_dtype"),
             untrusted.fields(stored, "provenance"),
         )
+
+    @classmethod
+    def checked(
+        cls,
+        grid: Sequence[int],
+        targets: Sequence[str],
+        measures: Sequence[str],
+        map_dtype: str,
+        provenance: dict[str, Any],
+    ) -> Layout:
+        """What a file says, if it can be true; the grid as height, width, k and stride.
+
+        Raises
+        ------
+        ValueError, ConfigurationError
+            If it cannot.
+        """
+        if len(grid) != 4 or max(grid) > _LARGEST_SIDE:
+            raise ValueError(f"expected height, width, k and stride of at most {_LARGEST_SIDE}, found others")
+        windows = WindowGrid(*grid)
+        parsed = tuple(map(Target.parse, targets))
+        if len(measures) != len(targets) or set(measures) - set(get_args(Measure)):
+            raise ValueError("its targets and measures do not fit together")
+        if map_dtype not in get_args(MapDtype):
+            raise ValueError(f"expected maps in float64 or float16, found {map_dtype[:80]}")
+        return cls(windows, parsed, cast("tuple[Measure, ...]", tuple(measures)), cast(MapDtype, map_dtype), provenance)

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .authors_code import stale_window
 from .errors import ConfigurationError, ResultError
+from .layout import MapDtype
 from .result import RelevanceMap
 from .targets import Measure, Target
 from .windows import WindowGrid
@@ -72,7 +73,7 @@ class Plan:
     twice: bool = False
     shard: tuple[int, int] = (1, 1)
     given: NDArray[np.float64] | None = None
-    map_dtype: Literal["float64", "float16"] = "float64"
+    map_dtype: MapDtype = "float64"
 
     def __len__(self) -> int:
         """How many parts it has."""

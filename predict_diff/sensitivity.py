@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .network.network import Network
+from .network.predictor import Predictor
 from .targets import Target
 
 
 def sensitivity_map(
-    network: Network, x: NDArray[np.float32], target: Target, from_activation: bool = False
+    network: Predictor, x: NDArray[np.float32], target: Target, from_activation: bool = False
 ) -> NDArray[np.float32]:
     """One backward pass from a unit to the photo.
 
     Parameters
     ----------
-    network : Network
+    network : Predictor
     x : ndarray, shape (C, H, W), float32
     target : Target
         A single unit. Paper: the class's unit in the penultimate layer.

@@ -18,7 +18,7 @@ from ..errors import ConversionError, NetworkError
 from ..network.graphs import reads
 from ..network.inference import constants, infer_types
 from ..network.multiply_adds import multiply_adds
-from ..network.network import read_model
+from ..network.reading import read_model
 from ..network.receptive_fields import ReceptiveField, receptive_fields
 from .converter import PRODUCER, convert_apart
 from .files import HDF5, is_text, open_file

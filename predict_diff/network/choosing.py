@@ -11,6 +11,7 @@ from ..targets import Target
 from .incremental import IncrementalEvaluator
 from .minibatch import MiniBatchEvaluator, checked_targets
 from .network import Network
+from .predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _said: set[tuple[str, int]] = set()
 
 
 def choose_evaluator(
-    network: Network,
+    network: Predictor,
     targets: Sequence[Target],
     k: int,
     batch_size: int | None = None,
@@ -46,11 +47,16 @@ def choose_evaluator(
     if batching is not None:
         if batching["evaluator"] == MiniBatchEvaluator.__name__:
             return MiniBatchEvaluator(network, targets, batching["batch_size"])
-        return IncrementalEvaluator(network, targets, k, batching=batching)
+        return IncrementalEvaluator(_with_graph(network), targets, k, batching=batching)
     if kind == "minibatch":
         return MiniBatchEvaluator(network, targets, batch_size)
     if kind == "incremental":
-        return IncrementalEvaluator(network, targets, k, batch_size)
+        return IncrementalEvaluator(_with_graph(network), targets, k, batch_size)
+    if not isinstance(network, Network):
+        return MiniBatchEvaluator(network, targets, batch_size)
+    if network.fixed_batch is not None:
+        reason = f"it takes exactly {network.fixed_batch} images at once"
+        return _evaluate_whole(network, targets, k, batch_size, reason)
     reason = "it takes no images"
     if len(network.input_shape) == 3:
         try:
@@ -64,8 +70,18 @@ def choose_evaluator(
     return _evaluate_whole(network, targets, k, batch_size, reason)
 
 
+def _with_graph(network: Predictor) -> Network:
+    """The network itself. NetworkError if it is a function, of which nobody knows what a window changes."""
+    if not isinstance(network, Network):
+        raise NetworkError(
+            f"{network.name}: expected a network whose graph is known, found a function, which has to be evaluated "
+            f"whole; choose the evaluator minibatch"
+        )
+    return network
+
+
 def _evaluate_whole(
-    network: Network, targets: Sequence[Target], k: int, batch_size: int | None, reason: str
+    network: Predictor, targets: Sequence[Target], k: int, batch_size: int | None, reason: str
 ) -> MiniBatchEvaluator:
     if (network.name, k) not in _said:
         _said.add((network.name, k))

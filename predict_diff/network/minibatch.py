@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import lcm, prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 from ..targets import Target
 from .graphs import Shape, opset, prune
 from .network import Network
-from .runtime import Running, run_session
+from .predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ class MiniBatchEvaluator:
 
     Parameters
     ----------
-    network : Network
+    network : Predictor
+        A network, or anything else that has blobs.
     targets : sequence of Target
         All of them are computed in the same pass.
     batch_size : int, optional
@@ -51,11 +52,11 @@ class MiniBatchEvaluator:
         If the network has no such target, or the batch size is not positive.
     """
 
-    def __init__(self, network: Network, targets: Sequence[Target], batch_size: int | None = None) -> None:
+    def __init__(self, network: Predictor, targets: Sequence[Target], batch_size: int | None = None) -> None:
         self.network = network
         self.targets = checked_targets(network, targets, batch_size)
         self.batch_size = batch_size or suggested_batch_size(network)
-        self._session = network.extended(with_targets(network.load(), self.targets, network.blobs))
+        self._values = values_of(network, self.targets)
 
     @property
     def batching(self) -> dict[str, Any]:
@@ -92,10 +93,25 @@ class MiniBatchEvaluator:
 
     def run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The bare network: the targets, (batch_size, U), of one full batch of photos."""
-        return run_session(self._session, {self.network.input_name: np.ascontiguousarray(batch)})[0]
+        return self._values(np.ascontiguousarray(batch))
 
 
-def checked_targets(network: Network, targets: Sequence[Target], batch_size: int | None) -> tuple[Target, ...]:
+def values_of(network: Predictor, targets: Sequence[Target]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """What computes targets, (n, U), of photos (n, C, H, W): in the network's own graph, where it has one."""
+    if isinstance(network, Network):
+        session = network.extended(with_targets(network.load(), targets, network.blobs))
+        return lambda batch: network.run_session(session, batch)[0]
+    blobs = list(dict.fromkeys(target.blob for target in targets))
+    return lambda batch: _units(network.run(batch, blobs), targets)
+
+
+def _units(blobs: Mapping[str, NDArray[np.float32]], targets: Sequence[Target]) -> NDArray[np.float32]:
+    """Targets, (n, U), out of whole blobs."""
+    columns = [np.moveaxis(blobs[target.blob], 0, -1)[target.index] for target in targets]
+    return np.stack([column.reshape(-1, column.shape[-1]).mean(axis=0) for column in columns], axis=1)
+
+
+def checked_targets(network: Predictor, targets: Sequence[Target], batch_size: int | None) -> tuple[Target, ...]:
     """The targets under the names of their blobs; ConfigurationError for those that a network does not have."""
     if not targets:
         raise ConfigurationError("targets: expected at least one, found none")
@@ -103,8 +119,8 @@ def checked_targets(network: Network, targets: Sequence[Target], batch_size: int
         raise ConfigurationError(f"batch size: expected at least 1, found {batch_size}")
     if batch_size is not None and batch_size > network.largest_batch:
         raise ConfigurationError(
-            f"batch size: expected at most {network.largest_batch}, which CUDA's average pools take of {network.name}, "
-            f"found {batch_size}"
+            f"batch size: expected at most {network.largest_batch}, which {network.name} takes at once "
+            f"{'on CUDA' if network.provider == 'cuda' else 'as it was exported'}, found {batch_size}"
         )
     resolved = tuple(Target(network.resolve(target.blob), target.index) for target in targets)
     for target in resolved:
@@ -112,13 +128,18 @@ def checked_targets(network: Network, targets: Sequence[Target], batch_size: int
     return resolved
 
 
-def suggested_batch_size(network: Network) -> int:
-    """As many photos as the provider gains from, and whose activations fit into a part of the memory."""
+def suggested_batch_size(network: Predictor) -> int:
+    """As many photos as the provider gains from, and whose activations fit into a part of the memory.
+
+    Or as many as the network's file insists on.
+    """
+    if isinstance(network, Network) and network.fixed_batch is not None:
+        return network.fixed_batch
     numbers = sum(prod(shape) for shape in network.blobs.values()) + prod(network.input_shape)
     return photos_that_fit(network.provider, numbers, min(network.largest_batch, _LARGEST_BATCH[network.provider]))
 
 
-def photos_that_fit(provider: Running, numbers: int, most: int) -> int:
+def photos_that_fit(provider: str, numbers: int, most: int) -> int:
     """How many photos of so many float32 numbers each fit into a part of the memory: at least 1, `most` at most."""
     budget = _ACTIVATION_BYTES[provider]
     if provider == "cpu":

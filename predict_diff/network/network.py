@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -21,6 +22,7 @@ from .cuda import largest_batch
 from .gradient import gradient_model
 from .graphs import Shape, blob_shapes, producers, prune
 from .half_precision import half_precision
+from .reading import external_files, read_model
 from .runtime import (
     Precision,
     Provider,
@@ -28,9 +30,9 @@ from .runtime import (
     check_precision,
     choose_provider,
     make_session,
-    one_line,
-    run_session,
+    run_in_batches,
 )
+from .softmax import before_softmax
 
 
 class Network:
@@ -39,7 +41,8 @@ class Network:
     Parameters
     ----------
     source : path or onnx.ModelProto
-        Any ONNX classifier with one float32 image input (N, C, H, W); converted from Caffe or not.
+        Any ONNX classifier with one float32 image input (N, C, H, W); converted from Caffe or not. Those with other
+        inputs or outputs are for `predict_diff.network.opening.open_classifier`.
     provider : {"auto", "cpu", "cuda"}
         "cuda" is an error where ONNX Runtime cannot run it; "auto" then takes the CPU, and says so once.
     threads : int, optional
@@ -49,6 +52,8 @@ class Network:
         mantissa; "fp16" is what `half_precision` does. What they cost: `predict_diff.precision`.
     device : int, default 0
         Number of the GPU.
+    probabilities : sequence of str
+        Blobs whose units are probabilities although no softmax makes them.
 
     Attributes
     ----------
@@ -65,6 +70,8 @@ class Network:
         Shape of each blob, batch axis left out, in the order in which they are computed.
     outputs : tuple of str
         The blobs that the file itself names as outputs.
+    fixed_batch : int or None
+        As many photos as the file insists on at once; calls with others are split and filled up.
     largest_batch : int
         As many photos as the provider takes at once, whatever the memory.
 
@@ -81,22 +88,28 @@ class Network:
         threads: int | None = None,
         precision: Precision = "full",
         device: int = 0,
+        probabilities: Sequence[str] = (),
     ) -> None:
         self._source = source
+        self._probabilities = tuple(probabilities)
         self._threads = threads
         self.provider: Running = choose_provider(provider)
         check_precision(precision, device, self.provider)
         self.precision, self.device = precision, device
         model = self._load()
         self.name = Path(source).stem if isinstance(source, str | Path) else str(model.graph.name)
-        self.input_name, self.input_shape = _image_input(model, self.name)
+        self.input_name, self.input_shape, self.fixed_batch = _image_input(model, self.name)
         self.outputs = tuple(str(value.name) for value in model.graph.output)
         self.metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
         shapes = blob_shapes(model)
-        self._layers, self.blobs = _names(self.metadata, shapes)
+        self._layers, self.blobs = _names(self.metadata, shapes, self.outputs)
         self.largest_batch = largest_batch(model, shapes) if self.provider == "cuda" else sys.maxsize
+        if self.fixed_batch is not None:
+            self.largest_batch = self.fixed_batch
         self._producers = producers(model)
         self._sessions: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
+        self._keeps_gradient = False
+        self._kept_gradient: dict[str, onnxruntime.InferenceSession] = {}
 
     @cached_property
     def sha256(self) -> str:
@@ -104,9 +117,11 @@ class Network:
         if isinstance(self._source, onnx.ModelProto):
             digest.update(self._source.SerializeToString(deterministic=True))
         else:
-            with Path(self._source).open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
+            path = Path(self._source)
+            for part in (path, *external_files(path)):
+                with part.open("rb") as file:
+                    while chunk := file.read(1 << 20):
+                        digest.update(chunk)
         return digest.hexdigest()
 
     def resolve(self, name: str) -> str:
@@ -128,21 +143,15 @@ class Network:
         )
 
     def is_probability(self, blob: str) -> bool:
-        """Whether a blob is the output of a softmax, so that its units are probabilities."""
-        name: str | None = self.resolve(blob)
-        while name is not None and name in self._producers:
-            node = self._producers[name]
-            if node.op_type == "Softmax":
-                return True
-            # Exporters and deploy files put shape-only operators behind it.
-            name = node.input[0] if node.op_type in {"Identity", "Flatten", "Reshape", "Squeeze"} else None
-        return False
+        """Whether a blob is the output of a softmax, or is said to have probabilities."""
+        name = self.resolve(blob)
+        return name in self._probabilities or before_softmax(self._producers, name) is not None
 
     def penultimate(self, blob: str) -> str:
         """What the softmax that makes `blob` is applied to; the blob itself if it is no probability."""
         name = self.resolve(blob)
-        while self.is_probability(name):
-            name = self._producers[name].input[0]
+        while (before := before_softmax(self._producers, name)) is not None and before in self.blobs:
+            name = before
         return name
 
     def run(self, x: NDArray[np.float32], blobs: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -168,7 +177,7 @@ class Network:
         asked = [blobs] if isinstance(blobs, str) else list(blobs)
         names = tuple(dict.fromkeys(self.resolve(blob) for blob in asked))
         session = self._session(names)
-        values = dict(zip(names, run_session(session, {self.input_name: self.batch(x)}), strict=True))
+        values = dict(zip(names, self.run_session(session, self.batch(x)), strict=True))
         return {blob: values[self.resolve(blob)] for blob in asked}
 
     def gradient(
@@ -205,15 +214,35 @@ class Network:
             upstream[(slice(None), *index)] = scale / prod(shape[len(index) :])
         except (IndexError, ValueError) as error:
             raise NetworkError(f"{self.name}: blob '{name}' has shape {shape}, so it has no unit {unit}") from error
-        # The backward graph is used once a photo: not worth keeping its copy of the weights.
-        # It runs on the CPU, in full precision: scattering with atomics makes CUDA's last bits vary.
-        model = gradient_model(self._load(), name, self.input_name)
-        session = make_session(model, "cpu", self._threads)
-        feeds = {self.input_name: batch, f"upstream/{name}": upstream}
-        available = {entry.name for entry in session.get_inputs()}
-        feeds = {key: value for key, value in feeds.items() if key in available}
-        gradient = run_session(session, feeds)[0]
+        gradient = self.run_session(self._backward(name), batch, {f"upstream/{name}": upstream})[0]
         return gradient.reshape(np.shape(x))
+
+    @contextmanager
+    def keeping_gradient(self) -> Iterator[None]:
+        """For many calls of `gradient`: meanwhile the backward graph of the last blob is kept, weights and all."""
+        self._keeps_gradient = True
+        try:
+            yield
+        finally:
+            self._keeps_gradient = False
+            self._kept_gradient.clear()
+
+    def run_session(
+        self,
+        session: onnxruntime.InferenceSession,
+        batch: NDArray[np.float32],
+        beside: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """All outputs of a session of a model derived from this network's, in batches of the size that it insists on.
+
+        Parameters
+        ----------
+        session : onnxruntime.InferenceSession
+        batch : ndarray, shape (N, C, H, W), float32
+        beside : mapping of str to ndarray, shape (N, ...), optional
+            Other inputs; those that the session does not have are left out.
+        """
+        return run_in_batches(session, {self.input_name: batch, **(beside or {})}, self.fixed_batch)
 
     def extended(self, model: onnx.ModelProto) -> onnxruntime.InferenceSession:
         """A session for a model derived from this network's: in its precision, where it runs, float32 outside."""
@@ -223,7 +252,7 @@ class Network:
 
     def in_full_precision(self) -> Network:
         """The same network on the same provider, in full precision."""
-        return Network(self._source, self.provider, self._threads, "full", self.device)
+        return Network(self._source, self.provider, self._threads, "full", self.device, self._probabilities)
 
     def load(self) -> onnx.ModelProto:
         """The model, weights included; read anew from the file, so that nobody holds it for long."""
@@ -257,6 +286,17 @@ class Network:
             return self._source
         return read_model(Path(self._source))
 
+    def _backward(self, blob: str) -> onnxruntime.InferenceSession:
+        """The backward graph of a blob. Outside `keeping_gradient` it is not worth its copy of the weights."""
+        if blob in self._kept_gradient:
+            return self._kept_gradient[blob]
+        self._kept_gradient.clear()
+        # On the CPU, in full precision: scattering with atomics makes CUDA's last bits vary.
+        session = make_session(gradient_model(self._load(), blob, self.input_name), "cpu", self._threads)
+        if self._keeps_gradient:
+            self._kept_gradient[blob] = session
+        return session
+
     def _session(self, blobs: tuple[str, ...]) -> onnxruntime.InferenceSession:
         if blobs not in self._sessions:
             # One set of blobs at a time: each session holds the weights.
@@ -265,24 +305,8 @@ class Network:
         return self._sessions[blobs]
 
 
-def read_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file. NetworkError if it is none."""
-    if not path.is_file():
-        raise NetworkError(f"{path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing'} there")
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # protobuf's and onnx's own kinds, and OSError
-        raise NetworkError(
-            f"{path}: expected an ONNX file, but it cannot be read ({one_line(error)}); delete it, or "
-            f"convert the network again"
-        ) from error
-    if not model.graph.node:
-        raise NetworkError(f"{path}: expected an ONNX network, found a file without operators")
-    return model
-
-
-def _image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape]:
-    """Name and shape (C, H, W) of the one image that the network takes."""
+def _image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape, int | None]:
+    """Name and shape (C, H, W) of the one image that the network takes, and how many of them, if that is fixed."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
@@ -295,14 +319,16 @@ def _image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape]:
             f"{name}: expected input '{inputs[0].name}' to be float32 with all sizes but the batch's fixed, such as "
             f"(N, 3, 224, 224); found sizes {[dim.dim_value or dim.dim_param or '?' for dim in tensor.shape.dim]}"
         )
-    return str(inputs[0].name), tuple(sizes[1:])
+    return str(inputs[0].name), tuple(sizes[1:]), sizes[0] if sizes[0] > 0 else None
 
 
-def _names(metadata: dict[str, str], shapes: dict[str, Shape]) -> tuple[dict[str, list[str]], dict[str, Shape]]:
+def _names(
+    metadata: dict[str, str], shapes: dict[str, Shape], outputs: Sequence[str]
+) -> tuple[dict[str, list[str]], dict[str, Shape]]:
     """Tops of each Caffe layer, and the values that have a name of their own, with their shapes."""
     if "caffe" not in metadata:
         return {}, shapes
     names = json.loads(metadata["caffe"])
     layers = {str(layer): [str(top) for top in tops] for layer, tops in names["layers"].items()}
-    named = {*names["blobs"], *(top for tops in layers.values() for top in tops)}
+    named = {*outputs, *names["blobs"], *(top for tops in layers.values() for top in tops)}
     return layers, {name: shape for name, shape in shapes.items() if name in named}

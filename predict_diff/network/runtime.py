@@ -168,6 +168,25 @@ def run_session(
         return list(session.run(None, feeds))
 
 
+def run_in_batches(
+    session: onnxruntime.InferenceSession, feeds: Mapping[str, NDArray[np.float32]], size: int | None
+) -> list[NDArray[np.float32]]:
+    """All outputs of a session that takes a fixed number of rows, or any if that is None; see `run_session`.
+
+    Inputs that the session does not have are left out. The last batch is filled up with its last row.
+    """
+    available = {entry.name for entry in session.get_inputs()}
+    feeds = {name: value for name, value in feeds.items() if name in available}
+    rows = max(map(len, feeds.values()), default=0)
+    if size is None or rows in (0, size):
+        return run_session(session, feeds)
+    parts = []
+    for start in range(0, rows, size):
+        chosen = np.minimum(np.arange(start, start + size), rows - 1)
+        parts.append(run_session(session, {name: value[chosen] for name, value in feeds.items()}))
+    return [np.concatenate(outputs)[:rows] for outputs in zip(*parts, strict=True)]
+
+
 class Buffer:
     """An array of float32 where a session runs, which sessions read from and write into; zeros at first.
 
