@@ -1,27 +1,35 @@
-"""The result of Algorithm 1, and its HDF5 file."""
+"""The result of Algorithm 1, its files, and how a notebook shows it."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .errors import ConfigurationError, ResultError
-from .layout import Layout
+from .export import read_layout, write_npz
+from .layout import Layout, MapDtype
+from .npz import READ_ERRORS, open_arrays
 from .sealed import open_sealed, write_sealed
 from .targets import Measure, Target
-from .untrusted import READ_ERRORS, array
+from .untrusted import array
 from .windows import WindowGrid
 
-#: What the file says it is, with the version of its layout.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .display import Shown
+    from .plot import Palette
+
+#: What a file says it is, with the version of its layout.
 KIND = "prediction-difference relevance map 1"
 
 #: Maps of many targets are left out of the file if they take more bytes: they follow from what windows count.
@@ -67,7 +75,7 @@ class RelevanceMap:
     relevance: Array
     standard_error: Array
     counts: NDArray[np.int64]
-    map_dtype: Literal["float64", "float16"] = "float64"
+    map_dtype: MapDtype = "float64"
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -91,26 +99,78 @@ class RelevanceMap:
         weights = self.counts.astype(np.float64)
         return self.grid.average_standard_error(self.standard_error[targets] * weights) / self.grid.average(weights)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the HDF5 file, under a temporary name first. ResultError if it cannot be written.
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """`maps`, for NumPy's functions."""
+        return np.asarray(self.maps, dtype) if copy is None else np.array(self.maps, dtype, copy=copy)
 
-        Beside the attributes above it holds ``positions`` and, unless they are very many, ``maps`` and
-        ``map_errors``, for readers that know nothing of this class.
+    def figure(
+        self, photo: ArrayLike | None = None, targets: Sequence[int] | None = None, palette: Palette = "paper"
+    ) -> Figure:
+        """The maps of some of the targets as a matplotlib figure; see `predict_diff.display.Shown`."""
+        return self.show(photo, targets, palette).figure()
+
+    def show(
+        self, photo: ArrayLike | None = None, targets: Sequence[int] | None = None, palette: Palette = "paper"
+    ) -> Shown:
+        """The maps of some of the targets, for a notebook to show; see `predict_diff.display.Shown`."""
+        from .display import Shown  # matplotlib takes a second, which those who draw nothing need not wait for
+
+        return Shown(self, photo, targets, palette)
+
+    def _repr_html_(self) -> str:
+        return self.show()._repr_html_()
+
+    def _repr_png_(self) -> bytes:
+        return self.show()._repr_png_()
+
+    def save(self, path: str | Path) -> Path:
+        """Write a file, under a temporary name first.
+
+        Beside the attributes above, ``.h5`` and ``.npz`` files hold ``positions`` and, unless they are very many,
+        ``maps`` and ``map_errors``, for readers that know nothing of this class.
+
+        Parameters
+        ----------
+        path : path
+            Its suffix says what is written: ``.h5`` or ``.hdf5`` (HDF5), ``.npz`` (NumPy's), or ``.png``, a picture,
+            which `load` cannot read.
+
+        Raises
+        ------
+        ResultError
+            If the file cannot be written, or has another suffix.
         """
         path = Path(path)
-        write_sealed(path, KIND, self._fill, ResultError)
+        suffix = path.suffix.lower()
+        if suffix in (".h5", ".hdf5"):
+            write_sealed(path, KIND, self._fill, ResultError)
+        elif suffix == ".npz":
+            write_npz(path, KIND, self._layout, self._arrays())
+        elif suffix == ".png":
+            self.show().write(path)
+        else:
+            raise ResultError(f"{path}: expected a name that ends in .h5, .hdf5, .npz or .png, found '{suffix}'")
         return path
 
-    def _fill(self, stored: h5py.File) -> None:
-        Layout(self.grid, self.targets, self.measures, self.map_dtype, self.provenance).write(stored)
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.grid, self.targets, self.measures, self.map_dtype, self.provenance)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Numbers of a file, by name."""
         derived = ("maps", "map_errors") if stores_maps(self.grid, len(self.targets)) else ()
-        for name in ("known", "expected", "relevance", "standard_error", "counts", *derived):
-            stored.create_dataset(name, data=getattr(self, name), compression="gzip", shuffle=True)
-        stored.create_dataset("positions", data=self.grid.positions)
+        names = ("known", "expected", "relevance", "standard_error", "counts", *derived)
+        return {**{name: getattr(self, name) for name in names}, "positions": self.grid.positions}
+
+    def _fill(self, stored: h5py.File) -> None:
+        self._layout.write(stored)
+        for name, values in self._arrays().items():
+            packing = {} if name == "positions" else {"compression": "gzip", "shuffle": True}
+            stored.create_dataset(name, data=values, **packing)
 
     @classmethod
     def load(cls, path: str | Path) -> RelevanceMap:
-        """Read a file that `save` has written.
+        """Read a file that `save` has written: a .npz file by its suffix, HDF5 else.
 
         Raises
         ------
@@ -118,31 +178,37 @@ class RelevanceMap:
             If the file is missing, damaged, of another format, or contradicts itself.
         """
         path = Path(path)
+        packed = path.suffix.lower() == ".npz"
+        expected = f"{path}: expected a relevance map ({'.npz' if packed else 'HDF5'})"
         if not path.is_file():
-            raise ResultError(f"{path}: expected a relevance map (HDF5), found no such file")
+            raise ResultError(f"{expected}, found no such file")
         try:
-            with open_sealed(path, KIND) as stored:
-                return cls._read(stored)
+            if packed:
+                with open_arrays(path) as stored:
+                    return cls._read(read_layout(stored, KIND), stored.numbers)
+            with open_sealed(path, KIND) as file:
+                return cls._read(Layout.read(file), partial(array, file))
         except (*READ_ERRORS, ConfigurationError) as error:
             raise ResultError(
-                f"{path}: expected a relevance map (HDF5), but it cannot be read ({' '.join(str(error).split())}); "
+                f"{expected}, but it cannot be read ({' '.join(str(error).split())}); "
                 f"delete the file, or say --force, to have it computed again"
             ) from error
 
     @classmethod
-    def _read(cls, stored: h5py.File) -> RelevanceMap:
-        layout = Layout.read(stored)
+    def _read(
+        cls, layout: Layout, numbers: Callable[[str, tuple[int, ...], Literal["float64", "int64"]], NDArray[Any]]
+    ) -> RelevanceMap:
+        """Made from a file's layout, and from what gives its arrays by name, shape and type."""
         one, many = (len(layout.targets),), (len(layout.targets), len(layout.grid))
-
         return cls(
             grid=layout.grid,
             targets=layout.targets,
             measures=layout.measures,
-            known=array(stored, "known", one, "float64"),
-            expected=array(stored, "expected", many, "float64"),
-            relevance=array(stored, "relevance", many, "float64"),
-            standard_error=array(stored, "standard_error", many, "float64"),
-            counts=array(stored, "counts", many[1:], "int64"),
+            known=numbers("known", one, "float64"),
+            expected=numbers("expected", many, "float64"),
+            relevance=numbers("relevance", many, "float64"),
+            standard_error=numbers("standard_error", many, "float64"),
+            counts=numbers("counts", many[1:], "int64"),
             map_dtype=layout.map_dtype,
             provenance=layout.provenance,
         )
