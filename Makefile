@@ -22,7 +22,7 @@ NETWORK ?= efficientnet_lite0
 FIGURES := figure1 figure2 figure3 figure4 figure5 figure6
 EXTRAS  := iclr_sampling iclr_window iclr_networks
 
-.PHONY: help $(FIGURES) $(EXTRAS) figures extras verify report explain weights test fuzz chaos strangers lint format \
+.PHONY: help $(FIGURES) $(EXTRAS) figures extras verify report explain compare weights test fuzz chaos strangers docs lint format \
         audit benchmark proto clean
 
 help: ## list the targets
@@ -55,6 +55,10 @@ explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientne
 	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") \
 	   $(if $(PREVIEW),--preview) $(METHOD) $(SPREAD)
 
+compare: $(READY) ## compare methods, their measures and cost: COMPARISON=yours.yaml METHODS=... MEASURES=... DRY=1
+	@$(BIN)/reproduce compare $(if $(COMPARISON),"$(COMPARISON)") $(if $(METHODS),--methods "$(METHODS)") \
+	   $(if $(MEASURES),--measures "$(MEASURES)") $(if $(DRY),--dry-run) $(OPTIONS) $(METHOD)
+
 weights: $(READY) ## fetch the weights of the paper's networks (840 MB): NETWORKS="alexnet vgg16" MIRROR=...
 	@$(BIN)/reproduce weights $(subst $(comma), ,$(NETWORKS)) $(if $(MIRROR),--mirror "$(MIRROR)")
 
@@ -67,8 +71,8 @@ fuzz: $(READY) ## convert 20,000 damaged files, or COUNT=... of another SEED=...
 chaos: $(READY) ## stop, damage and repeat runs 100 times, or COUNT=... with another SEED=...
 	@CHAOS_COUNT=$(COUNT) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m chaos
 
-strangers: $(READY) ## convert a Caffe network from a package, and compare with another's conversion
-	@$(BIN)/python -m pytest -m strangers
+strangers: $(READY) ## compare with others: another's conversion; captum and Quantus, where they are installed
+	@$(BIN)/python -m pytest -m strangers -rP
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -106,6 +110,10 @@ format: $(READY) ## put the code into shape
 
 benchmark: $(READY) ## measure both evaluators on every network, and how their cost grows
 	@$(BIN)/reproduce benchmark $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(OUT),--out "$(OUT)")
+
+docs: $(READY) ## build the documentation into results/docs, or OUT=...
+	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet reproduce/docs "$(or $(OUT),results)/docs"
+	@echo "$(or $(OUT),results)/docs/index.html"
 
 # Any protobuf runtime from 4.25 on reads what this version generates.
 proto: $(READY) ## generate caffe_pb2.py from caffe.proto

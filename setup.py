@@ -13,6 +13,7 @@ VERSION = next(
 # Extras whose parts the tests run too.
 CLUSTER = ["dask[distributed]>=2024.8.1,<2027"]
 PARQUET = ["pyarrow>=14,<27"]
+DOCS = ["sphinx>=8,<10", "myst-parser>=4,<6"]
 
 setup(
     name="prediction-difference",
@@ -58,11 +59,16 @@ setup(
         "opencv": ["opencv-python-headless>=4.8,<5"],
         "cluster": CLUSTER,
         "parquet": PARQUET,
+        # What `make docs` runs.
+        "docs": DOCS,
         # What `make audit` runs.
         "audit": ["bandit>=1.8,<2", "pip-audit>=2.7,<3"],
         "dev": [
             *CLUSTER,
             *PARQUET,
+            *DOCS,
+            # The tutorial's digits.
+            "scikit-learn>=1.4,<2",
             "pytest>=8,<10",
             "pytest-cov>=5,<8",
             "hypothesis>=6.100,<7",

@@ -11,6 +11,7 @@ import click
 from predict_diff import __version__
 from predict_diff.errors import PredictDiffError, closest
 
+from .comparing.command import compare
 from .config import Panel, SamplerName, check_threads
 from .conversion import convert, inspect
 from .merging import merge
@@ -234,6 +235,6 @@ def report(
     click.echo(make_report(request(networks, photos, **options), figures, check_claims))
 
 
-for _command in (convert, inspect, merge, status, study):
+for _command in (compare, convert, inspect, merge, status, study):
     commands.add_command(_command)
 _add_figures()

@@ -1,0 +1,273 @@
+"""What a comparison is: its YAML, and the command line, which goes before it."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PlainValidator, field_validator, model_validator
+
+from predict_diff.errors import ConfigurationError, PredictDiffError, closest
+
+from ..config import Seed, named_settings
+from ..photos import printable
+from ..request import Request
+from ..studies.configuration import NetworkAsked, Texts, under
+from ..studies.sources import photo_names
+from ..validation import Strict, read_yaml, validated
+from .approaches import Approach
+from .measures import MEASURES
+from .measures import Kind as MeasureKind
+from .methods import METHODS
+
+#: The comparison that is made where the user names none.
+BUILT_IN = Path(__file__).parents[1] / "comparison.yaml"
+
+#: Names of methods stand above columns and in names of files.
+_NAME = re.compile(r"[^\x00-\x1f/\\]{1,60}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An entry of the YAML: a method or measure, its own name, its parameters, and what profiles set otherwise."""
+
+    kind: str
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def in_profile(self, profile: str) -> dict[str, Any]:
+        """The parameters at the cost of a profile."""
+        return {**self.parameters, **self.profiles.get(profile, {})}
+
+
+class Region(Strict):
+    """Where the object of a photo is: a box (row, column, height, width) in its pixels, or a mask of its size."""
+
+    box: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=4, max_length=4)
+    mask: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.box is None) == (self.mask is None):
+            raise ValueError("expected either `box` or `mask`, found both or neither")
+        return self
+
+
+@dataclass(frozen=True)
+class MeasureAsked:
+    """A measure of a comparison: its name here, its name in the list of measures, and its parameters."""
+
+    name: str
+    key: str
+    kind: MeasureKind
+    parameters: Any
+
+
+def _entry(word: str, models: Mapping[str, type[Strict]]) -> Any:
+    """What reads an entry: the name of a method or measure alone, or with its parameters."""
+
+    def read(value: Any) -> Asked:
+        given = {word: value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or not isinstance(given.get(word), str):
+            raise ValueError(
+                f"expected the name of a {word}, or `{word}: NAME` with its parameters, found {reprlib.repr(value)}"
+            )
+        kind = given[word]
+        if kind not in models:
+            raise ValueError(f"expected one of {', '.join(models)}, found {reprlib.repr(kind)}{closest(kind, models)}")
+        name, profiles = given.get("name", kind), given.get("profiles", {})
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"name: expected at most 60 letters, without / and \\, found {reprlib.repr(name)}")
+        known = named_settings().profiles
+        if not isinstance(profiles, dict) or not all(isinstance(each, dict) for each in profiles.values()):
+            raise ValueError("profiles: expected parameters below the names of profiles, found something else")
+        for profile in profiles:
+            if profile not in known:
+                hint = closest(str(profile), known)
+                raise ValueError(f"profiles: expected {', '.join(known)}, found {reprlib.repr(profile)}{hint}")
+        parameters = {key: given[key] for key in given if key not in (word, "name", "profiles")}
+        asked = Asked(kind, name, parameters, profiles)
+        for profile in known:
+            try:
+                validated(models[kind], asked.in_profile(profile), lambda place: "")
+            except PredictDiffError as reason:
+                raise ValueError(f"{kind}: {reason}") from reason
+        return asked
+
+    return PlainValidator(read)
+
+
+_Method = Annotated[Asked, _entry("method", {name: kind.parameters for name, kind in METHODS.items()})]
+_Measure = Annotated[Asked, _entry("measure", {name: kind.parameters for name, kind in MEASURES.items()})]
+
+
+class ComparisonFile(Strict):
+    """The fields of a comparison's YAML, explained in comparison.yaml."""
+
+    title: str = Field(min_length=1, max_length=200)
+    photos: Texts = Field(min_length=1)
+    networks: Texts = Field(min_length=1)
+    cards: dict[str, str] = Field(default_factory=dict)
+    methods: list[_Method] = Field(min_length=1, max_length=40)
+    measures: list[_Measure] = Field(default_factory=list)
+    objects: dict[str, Region] = Field(default_factory=dict)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _cards_of_networks(self) -> Self:
+        for name in self.cards:
+            if name not in self.networks:
+                raise ValueError(f"cards: expected names of `networks`, found '{name}'{closest(name, self.networks)}")
+        return self
+
+    @field_validator("methods", "measures")
+    @classmethod
+    def _each_once(cls, values: list[Asked]) -> list[Asked]:
+        names = [value.name for value in values]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"expected a name of its own for each, found '{name}' twice; add `name: ...` to one")
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A comparison, as it is made.
+
+    Attributes
+    ----------
+    title : str
+    source : Path
+        The YAML.
+    name : str
+        Of the folder for its results.
+    photos : tuple of str
+        What `read_photo` takes.
+    networks : tuple of NetworkAsked
+    stand_ins : bool
+        Whether others may stand in for networks that are not there: not where the user chose them on the command line,
+        or there are ONNX files among them.
+    approaches : tuple of Approach
+    measures : tuple of MeasureAsked
+    objects : dict of str to Region
+        By the photo's name; relative paths start at the YAML's folder.
+    seed : int
+    request : Request
+    only : tuple of str or None, twice
+        The names of methods, and of measures, if the user chose some.
+    """
+
+    title: str
+    source: Path
+    name: str
+    photos: tuple[str, ...]
+    networks: tuple[NetworkAsked, ...]
+    stand_ins: bool
+    approaches: tuple[Approach, ...]
+    measures: tuple[MeasureAsked, ...]
+    objects: dict[str, Region]
+    seed: int
+    request: Request
+    only: tuple[tuple[str, ...] | None, tuple[str, ...] | None] = (None, None)
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.source == BUILT_IN
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        return "built in" if self.is_built_in else printable(str(self.source))
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the YAML start."""
+        return self.source.absolute().parent
+
+    @property
+    def out(self) -> Path:
+        """The folder that tables, figures and page are written to."""
+        return self.request.choices.out / "compare" / self.name
+
+    @property
+    def profile(self) -> str:
+        return self.request.settings(self.seed).profile
+
+
+def read_comparison(
+    path: Path | None, request: Request, methods: Sequence[str] | None = None, measures: Sequence[str] | None = None
+) -> Comparison:
+    """Read a comparison, and check all of it that can be checked without opening a network.
+
+    Parameters
+    ----------
+    path : Path or None
+        The YAML; None for the one that is built in.
+    request : Request
+        What the user chose; its photos, networks and seed go before those of the YAML.
+    methods, measures : sequence of str, optional
+        Names of those to take; all by default.
+
+    Raises
+    ------
+    PredictDiffError
+        If something about the comparison is wrong.
+    """
+    source = path or BUILT_IN
+    file = read_yaml(source, ComparisonFile)
+    folder = source.absolute().parent
+    seed = file.seed if request.seed is None else request.seed
+    profile = request.settings(seed).profile
+    photos = request.photos if request.photos is not None else photo_names(file.photos, folder)
+    asked = request.networks if request.networks is not None else file.networks
+    networks = tuple(
+        NetworkAsked(_network(name, None if request.networks is not None else folder), file.cards.get(name))
+        for name in asked
+    )
+    return Comparison(
+        title=file.title,
+        source=source,
+        name="default" if path is None else re.sub(r"[^\w.-]+", "_", path.stem).strip(".") or "comparison",
+        photos=tuple(photos),
+        networks=networks,
+        stand_ins=request.networks is None and not any(name.endswith(".onnx") for name in asked),
+        approaches=tuple(
+            METHODS[each.kind].build(each.kind, each.name, _set(METHODS[each.kind].parameters, each, profile))
+            for each in _chosen("methods", file.methods, methods)
+        ),
+        measures=tuple(
+            MeasureAsked(each.name, each.kind, MEASURES[each.kind], _set(MEASURES[each.kind].parameters, each, profile))
+            for each in _chosen("measures", file.measures, measures)
+        ),
+        objects=file.objects,
+        seed=seed,
+        request=request,
+        only=(tuple(methods) if methods else None, tuple(measures) if measures else None),
+    )
+
+
+def _set(parameters: type[Strict], asked: Asked, profile: str) -> Strict:
+    return validated(parameters, asked.in_profile(profile), lambda place: asked.name)
+
+
+def _network(name: str, folder: Path | None) -> str:
+    return str(under(folder, name)) if folder is not None and name.endswith(".onnx") else name
+
+
+def _chosen(what: str, entries: Sequence[Asked], names: Sequence[str] | None) -> list[Asked]:
+    """The entries that the user named, by their own name or by their kind, in the order of the YAML."""
+    if names is None:
+        return list(entries)
+    known = list(dict.fromkeys(word for entry in entries for word in (entry.name, entry.kind)))
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"{what}: expected {', '.join(known)}, as the comparison lists them, found '{name}'"
+                f"{closest(name, known)}"
+            )
+    return [entry for entry in entries if entry.name in names or entry.kind in names]

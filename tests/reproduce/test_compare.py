@@ -1,0 +1,436 @@
+"""`reproduce compare`: what it writes, what it does not compute twice, and what it says of bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import CHEAP, Outcome, Reproduce, add_network, noise, tiny_weights
+from PIL import Image
+from scipy import stats
+
+from predict_diff.measures import deletion, rank_correlation, scorer
+from predict_diff.methods.occlusion import Occlusion
+from predict_diff.methods.rise import Rise
+from predict_diff.methods.sensitivity import Sensitivity
+from predict_diff.network.incremental import IncrementalEvaluator
+from predict_diff.network.minibatch import MiniBatchEvaluator
+from reproduce import networks
+from reproduce.classifier import Engine, open_classifier
+from reproduce.comparing import figure
+from reproduce.photos import read_photo
+
+#: Little of each kind: nothing random, something random, Algorithm 1, and the null.
+METHODS: list[Any] = [
+    {"method": "prediction_difference", "name": "marginal", "sampler": "marginal"},
+    {"method": "occlusion", "name": "occlusion, mean", "fill": "mean", "size": 6, "stride": 6},
+    "sensitivity",
+    {"method": "rise", "masks": 30, "cells": 4},
+    "random",
+]
+MEASURES: list[Any] = [{"measure": "deletion", "steps": 7}, "sparsity", "repeatability"]
+
+Compare = Callable[..., Outcome]
+
+
+class ComputedError(Exception):
+    """Something was computed."""
+
+
+def write_comparison(home: Path, **fields: Any) -> Path:
+    """A comparison of three photos before the tiny network; what is given goes before."""
+    photos = home / "photos"
+    photos.mkdir(exist_ok=True)
+    for number, name in enumerate(("ant", "bee", "cow")):
+        if not (photos / f"{name}.png").exists():
+            Image.fromarray(noise(10 + number)).save(photos / f"{name}.png")
+    path = home / "insects.yaml"
+    described = {
+        "title": "Insects",
+        "photos": "photos",
+        "networks": ["tiny"],
+        "methods": METHODS,
+        "measures": MEASURES,
+        **fields,
+    }
+    path.write_text(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
+    return path
+
+
+@pytest.fixture
+def compare(reproduce: Reproduce, home: Path, no_pictures: None) -> Compare:
+    """Run `reproduce compare insects.yaml` at little cost, with options and fields of the YAML."""
+
+    def run(*arguments: str | Path, **fields: Any) -> Outcome:
+        return reproduce(
+            "compare",
+            write_comparison(home, **fields),
+            *CHEAP,
+            "--pool",
+            home / "pool",
+            "--profile",
+            "quick",
+            *arguments,
+        )
+
+    return run
+
+
+@pytest.fixture
+def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Once called, explaining or evaluating anything is an error."""
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise ComputedError
+
+    def switch() -> None:
+        for kind in (Occlusion, Sensitivity, Rise):
+            monkeypatch.setattr(kind, "explain", fail)
+        for evaluator in (MiniBatchEvaluator, IncrementalEvaluator):
+            monkeypatch.setattr(evaluator, "evaluate", fail)
+        monkeypatch.setattr("reproduce.comparing.measuring.scorer", fail)
+
+    return switch
+
+
+def numbers(out: Path = Path("results/compare/insects")) -> dict[str, Any]:
+    return json.loads((out / "comparison.json").read_text())
+
+
+def table(out: Path = Path("results/compare/insects")) -> list[dict[str, str]]:
+    with (out / "table.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def value(found: dict[str, Any], photo: str, method: str, measure: str) -> float | None:
+    (each,) = [m for m in found["maps"] if (m["photo"], m["method"]) == (photo, method)]
+    return each["measured"].get(measure)
+
+
+def test_it_writes_figures_tables_numbers_and_a_page(compare: Compare) -> None:
+    done = compare()
+    assert done.code == 0, done.err
+    names = [path.name for path in done.files]
+    assert names == [
+        "comparison.html", "table.csv", "table.md", "comparison.json",
+        "comparison.png", "measures.png", "agreement.png",
+    ]  # fmt: skip
+    assert all(path.stat().st_size for path in done.files)
+    out = done.files[0].parent
+    assert all((out / f"{name}.pdf").exists() for name in ("comparison", "measures", "agreement"))
+    page, markdown = done.files[0].read_text(), (out / "table.md").read_text()
+    for name in ("marginal", "occlusion, mean", "sensitivity", "rise", "random"):
+        assert name in page
+        assert name in markdown
+    assert "arXiv:1806.07421" in page
+    assert "<script" not in page
+    assert "http://" not in page
+    assert numbers()["versions"]["numpy"] == np.__version__
+
+
+def test_the_table_has_means_and_t_intervals_over_photos(compare: Compare) -> None:
+    compare(measures=[*MEASURES, "pointing_game"])
+    # Nobody says where an object is.
+    assert not [row for row in table() if row["measure"] == "pointing_game"]
+    found = numbers()
+    values = [value(found, photo, "rise", "deletion") for photo in ("ant", "bee", "cow")]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    (row,) = [r for r in table() if (r["network"], r["method"], r["measure"]) == ("all", "rise", "deletion")]
+    assert [float(row[name]) for name in ("mean", "low", "high")] == pytest.approx([np.mean(values), low, high])
+    assert row["photos"] == "3"
+    (row,) = [r for r in table() if (r["network"], r["method"], r["measure"]) == ("tiny", "rise", "seconds")]
+    assert row["forward"] == "30"
+
+
+def test_measures_are_those_of_the_library_on_the_methods_own_maps(compare: Compare, home: Path) -> None:
+    compare()
+    classifier = open_classifier("tiny", Engine("cpu"))
+    x = classifier.preprocessing(read_photo(home / "photos" / "bee.png").pixels)
+    target = classifier.top(x)
+    relevance = Rise(masks=30, cells=4).explain(classifier.network, x, [target], seed=0)[0]
+    expected = deletion(scorer(classifier.network, target), x, relevance, 0.0, 7).area
+    assert value(numbers(), "bee", "rise", "deletion") == pytest.approx(expected, abs=1e-12)
+    # Repeatability is measured on the first photo by default: ant.
+    x = classifier.preprocessing(read_photo(home / "photos" / "ant.png").pixels)
+    first, second = (Rise(masks=30, cells=4).explain(classifier.network, x, [classifier.top(x)], s)[0] for s in (0, 1))
+    assert value(numbers(), "ant", "rise", "repeatability") == pytest.approx(rank_correlation(first, second))
+    assert value(numbers(), "bee", "rise", "repeatability") is None
+    assert value(numbers(), "ant", "sensitivity", "repeatability") is None
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same(
+    compare: Compare, nothing_computed: Callable[[], None]
+) -> None:
+    first = compare()
+    before = {path.name: path.read_bytes() for path in first.files}
+    nothing_computed()
+    again = compare()
+    assert again.code == 0, again.err
+    assert {path.name: path.read_bytes() for path in again.files} == before
+
+
+def test_maps_of_explain_are_taken_as_they_are(
+    compare: Compare, reproduce: Reproduce, home: Path, nothing_computed: Callable[[], None]
+) -> None:
+    for name in ("ant", "bee", "cow"):
+        photo = write_comparison(home).parent / "photos" / f"{name}.png"
+        options = ("--pool", home / "pool", "--profile", "quick", "--sampler", "marginal")
+        assert reproduce("explain", photo, "--network", "tiny", *CHEAP, *options).code == 0
+    stored = sorted(Path("results/maps").iterdir())
+    nothing_computed()
+    done = compare("--methods", "marginal,random", "--measures", "sparsity")
+    assert done.code == 0, done.err
+    assert sorted(Path("results/maps").iterdir()) == stored
+
+
+def test_what_was_stopped_goes_on(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, calls = Rise.explain, []
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return explain(*arguments, **named)
+
+    monkeypatch.setattr(Rise, "explain", stopped)
+    monkeypatch.setattr(Occlusion, "explain", counted := _counting(Occlusion.explain))
+    assert compare("--measures", "sparsity").code == 2
+    assert not Path("results/compare/insects/comparison.html").exists()
+    before = len(counted.calls)
+    assert compare("--measures", "sparsity").code == 0
+    assert len(calls) == 1 + 1 + 2  # one complete, one stopped, then the two that were missing
+    assert len(counted.calls) == 3
+    assert before == 2
+
+
+class _counting:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.calls: list[int] = []
+        self._function = function
+
+    def __get__(self, owner: Any, kind: Any) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.calls.append(1)
+            return self._function(owner, *arguments, **named)
+
+        return call
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(compare: Compare) -> None:
+    said = compare("--dry-run")
+    assert said.code == 0, said.err
+    assert "Tiny, rise: 4 of 4 to do, 30 forward passes each" in said.out  # three photos, and a second seed of one
+    assert "Tiny, sensitivity: 3 of 3 to do, 1 forward and 1 backward passes each" in said.out
+    assert "All of them: about" in said.out
+    assert not Path("results").exists()
+    compare()
+    assert compare("--dry-run").out.splitlines()[1:] == ["All is there."]
+
+
+def test_profiles_set_parameters(compare: Compare) -> None:
+    methods = [{"method": "rise", "masks": 50, "profiles": {"quick": {"masks": 20}}}, "random"]
+    compare(methods=methods, measures=[])
+    assert numbers()["methods"]["rise"]["settings"]["masks"] == 20
+    compare("--profile", "paper", methods=methods, measures=[])
+    assert numbers()["methods"]["rise"]["settings"]["masks"] == 50
+
+
+def test_several_networks_have_a_figure_each_and_photos_are_the_units(compare: Compare, home: Path) -> None:
+    add_network(home, "other", tiny_weights(seed=5))
+    done = compare("--methods", "random,sensitivity", "--measures", "sparsity", networks=["tiny", "other"])
+    assert {"comparison-tiny.png", "comparison-other.png"} <= {path.name for path in done.files}
+    found = numbers()
+    (mean,) = [m for m in found["means"] if (m["network"], m["method"], m["measure"]) == ("all", "random", "sparsity")]
+    assert mean["photos"] == 3
+    values = [m["measured"]["sparsity"] for m in found["maps"] if m["method"] == "random"]
+    assert len(values) == 6
+    assert mean["mean"] == pytest.approx(np.mean(values))
+
+
+def test_an_onnx_file_beside_the_yaml_is_taken_with_the_card_that_it_names(compare: Compare, home: Path) -> None:
+    (home / "mine.onnx").write_bytes(networks.onnx_path("tiny").read_bytes())
+    cheap = ("--methods", "random", "--measures", "sparsity")
+    done = compare(*cheap, networks=["mine.onnx", "tiny"], cards={"mine.onnx": "tiny"})
+    assert done.code == 0, done.err
+    assert list(numbers()["networks"]) == ["mine", "tiny"]
+    assert (
+        "found 'mein.onnx' (did you mean 'mine.onnx'"
+        in compare(networks=["mine.onnx"], cards={"mein.onnx": "tiny"}).error
+    )
+
+
+def test_a_picture_named_twice_counts_once(compare: Compare, home: Path) -> None:
+    compare("--photos", f"{home}/photos/ant.png,{home}/photos/ant.png", "--measures", "sparsity")
+    assert [photo["name"] for photo in numbers()["photos"]] == ["ant"]
+    assert all(row["low"] == "" for row in table())
+
+
+def test_methods_and_measures_can_be_chosen(compare: Compare) -> None:
+    compare("--methods", "occlusion, random", "--measures", "sparsity")
+    assert list(numbers()["methods"]) == ["occlusion, mean", "random"]
+    assert list(numbers()["measures"]) == ["sparsity"]
+    assert "found 'rose' (did you mean 'rise'" in compare("--methods", "rose").error
+
+
+def test_where_the_object_is_can_be_said_by_a_box_or_a_mask(compare: Compare, home: Path) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:16] = 255
+    Image.fromarray(mask).save(home / "half.mask.png")
+    objects = {"ant": {"box": [0, 0, 16, 32]}, "bee": {"mask": "half.mask.png"}}
+    compare(objects=objects, measures=["mass_accuracy", {"measure": "pointing_game", "tolerance": 0.0}])
+    found = numbers()
+    for photo in ("ant", "bee"):
+        assert value(found, photo, "random", "mass_accuracy") == pytest.approx(0.5, abs=0.05)
+        assert value(found, photo, "random", "pointing_game") in (0, 1)
+    assert value(found, "cow", "random", "mass_accuracy") is None
+
+
+def test_a_mask_of_another_size_is_one_line(compare: Compare, home: Path) -> None:
+    Image.fromarray(np.zeros((16, 32), np.uint8)).save(home / "small.mask.png")
+    error = compare(objects={"ant": {"mask": "small.mask.png"}}).error
+    assert "small.mask.png: expected 32 x 32 pixels, as ant has, found 32 x 16" in error
+    assert "inside the photo" in compare(objects={"ant": {"box": [0, 0, 33, 32]}}).error
+    assert "nowhere" in compare(objects={"ant": {"mask": _black(home)}}).error
+    assert "found 'bea' (did you mean 'bee'?)" in compare(objects={"bea": {"box": [0, 0, 9, 9]}}).error
+
+
+def _black(home: Path) -> str:
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(home / "black.mask.png")
+    return "black.mask.png"
+
+
+def test_weights_can_be_randomised(compare: Compare) -> None:
+    measure = {"measure": "weight_randomisation", "layers": 2}
+    done = compare(measures=[measure], methods=[*METHODS[:3], "random"])
+    assert done.code == 0, done.err
+    found = numbers()
+    for method in ("marginal", "occlusion, mean", "sensitivity"):
+        assert 0 <= value(found, "ant", method, "weight_randomisation") <= 1
+    # It knows nothing of weights: to it all networks are the same.
+    assert value(found, "ant", "random", "weight_randomisation") == pytest.approx(1)
+    assert value(found, "bee", "random", "weight_randomisation") is None
+
+
+def test_a_map_that_is_the_same_everywhere_has_no_value_and_stops_nothing(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sensitivity, "explain", lambda self, network, x, targets, seed=0: np.zeros((1, *x.shape[1:])))
+    done = compare()
+    assert done.code == 0, done.err
+    assert "sensitivity: deletion has no value" in done.err
+    assert value(numbers(), "ant", "sensitivity", "deletion") is None
+    assert not [row for row in table() if (row["method"], row["measure"]) == ("sensitivity", "deletion")]
+
+
+def test_a_method_that_gives_nan_is_one_line(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Sensitivity, "explain", lambda self, network, x, targets, seed=0: np.full((1, *x.shape[1:]), np.nan)
+    )
+    assert "sensitivity: expected a map of 32 x 32 finite numbers" in compare().error
+
+
+def test_damaged_files_are_named_and_can_be_made_again(compare: Compare) -> None:
+    cheap = ("--methods", "rise", "--measures", "sparsity")
+    compare(*cheap)
+    damaged = next(iter(Path("results/methods").glob("*rise*.h5")))
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    error = compare(*cheap).error
+    assert str(damaged) in error
+    assert "--force" in error
+    done = compare(*cheap, "--force")
+    assert done.code == 0, done.err
+    assert "computed again" in done.err
+    assert compare(*cheap).code == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"methods": ["occlusoin"]}, "(did you mean 'occlusion'?)"),
+        ({"methods": [{"method": "rise", "mask": 10}]}, "rise: mask: unknown field (did you mean 'masks'?)"),
+        ({"methods": [{"method": "rise", "masks": 0}]}, "rise: masks: expected a number greater than 0, found 0"),
+        ({"methods": [{"method": "rise", "masks": "many"}]}, "rise: masks"),
+        ({"methods": [{"method": "rise", "p": 1.5}]}, "rise: p"),
+        ({"methods": [{"method": "occlusion", "fill": "grey"}]}, "occlusion: fill"),
+        ({"methods": [{"method": "rise", "profiles": {"quik": {"masks": 2}}}]}, "(did you mean 'quick'?)"),
+        ({"methods": [{"method": "rise", "profiles": {"quick": {"mask": 2}}}]}, "rise: mask: unknown field"),
+        ({"methods": [{"method": "rise", "name": "a/b"}]}, "name: expected"),
+        ({"methods": [3]}, "expected the name of a method"),
+        ({"methods": []}, "methods"),
+        ({"methods": ["random", "random"]}, "add `name: ...` to one"),
+        ({"measures": ["deletoin"]}, "(did you mean 'deletion'?)"),
+        ({"measures": [{"measure": "deletion", "steps": -1}]}, "deletion: steps"),
+        ({"objects": {"ant": {}}}, "either `box` or `mask`"),
+        ({"photo": "ant"}, "photo: unknown field (did you mean 'photos'?)"),
+    ],
+)
+def test_what_is_wrong_with_the_yaml_is_one_line_with_file_and_line(
+    compare: Compare, fields: dict[str, Any], words: str
+) -> None:
+    error = compare(**fields).error
+    assert words in error
+    assert "insects.yaml:" in error
+    line = int(error.split("insects.yaml:")[1].split(":")[0])
+    assert line >= 1
+
+
+def test_the_line_is_that_of_the_entry(compare: Compare, home: Path) -> None:
+    error = compare(methods=["random", {"method": "rise", "masks": 0}]).error
+    line = int(error.split("insects.yaml:")[1].split(":")[0])
+    assert "rise" in (home / "insects.yaml").read_text().splitlines()[line - 1]
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ([{"method": "occlusion", "size": 40}], "occlusion"),
+        ([{"method": "occlusion", "size": 6, "stride": 7}], "occlusion"),
+        ([{"method": "prediction_difference", "k": 40}], "l"),
+    ],
+)
+def test_parameters_that_do_not_fit_the_network_show_before_anything_is_computed(
+    compare: Compare, nothing_computed: Callable[[], None], methods: list[Any], words: str
+) -> None:
+    nothing_computed()
+    assert words in compare(methods=methods).error
+
+
+def test_titles_and_names_are_no_markup(compare: Compare) -> None:
+    methods = [{"method": "random", "name": "<b>x|y"}]
+    done = compare(title="<script>alert(1)</script>", methods=methods, measures=["sparsity"])
+    assert done.code == 0, done.err
+    page = done.files[0].read_text()
+    assert "<script>" not in page
+    assert "&lt;b&gt;x|y" in page
+    assert "<b>x|y" not in page
+
+
+def test_only_one_gpu_is_taken(compare: Compare) -> None:
+    assert "gpus: expected one" in compare("--provider", "auto", "--gpus", "0,1").error
+
+
+def test_the_built_in_comparison_can_be_read() -> None:
+    from reproduce.comparing.configuration import BUILT_IN, ComparisonFile
+    from reproduce.comparing.methods import METHODS as KNOWN
+    from reproduce.validation import read_yaml
+
+    found = read_yaml(BUILT_IN, ComparisonFile)
+    assert {entry.kind for entry in found.methods} == set(KNOWN)
+
+
+def test_a_figure_draws_signed_maps_about_zero_and_others_from_black_to_white(reproduce: Reproduce) -> None:
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    values = np.linspace(2, 4, 100).reshape(10, 10)
+    shown = figure.show_map(ax, values, "for", "paper").get_images()[0]
+    assert shown.get_array().min() == 0
+    assert shown.get_clim()[0] == 0
+    shown = figure.show_map(Figure().subplots(), values - 3, "for or against", "paper").get_images()[0]
+    assert shown.get_clim()[0] == -shown.get_clim()[1]
