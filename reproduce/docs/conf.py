@@ -34,9 +34,9 @@ python_maximum_signature_line_length = 100
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Which parts of an image speak for a classifier's decision, and which against it?",
-    "page_width": "1360px",
-    "body_max_width": "1040px",
-    "sidebar_width": "240px",
+    "page_width": "1240px",
+    "body_max_width": "980px",
+    "sidebar_width": "220px",
     "code_font_size": "0.85em",
     "font_family": "system-ui, sans-serif",
     "show_powered_by": False,
