@@ -106,7 +106,7 @@ def test_cuda_asked_for_where_there_is_none(explain: Reproduce) -> None:
     [
         (
             "figur1",
-            "(benchmark, convert, explain, figure1, figure2, figure3, figure4, figure5, figure6, iclr_networks, "
+            "(benchmark, compare, convert, explain, figure1, figure2, figure3, figure4, figure5, figure6, iclr_networks, "
             "iclr_sampling, iclr_window, inspect, merge, networks, report, status, study, verify, weights), "
             "found 'figur1' (did",
         ),
