@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predict_diff.errors import ConfigurationError, PredictDiffError, ResultError
+from predict_diff.errors import ConfigurationError, ResultError
 from predict_diff.methods.method import Method, Passes
 from predict_diff.methods.prediction_difference import PredictionDifference
-from predict_diff.result import RelevanceMap, versions
+from predict_diff.result import versions
 
 from ..config import SamplerName
 from ..runner import share_missing
@@ -38,10 +39,13 @@ class Found:
     values : ndarray, shape (H, W), float64
     seconds : float
         What it took, when it was computed.
+    versions : dict of str to str
+        Of what it was computed with, which can be older than what is installed.
     """
 
     values: NDArray[np.float64]
     seconds: float
+    versions: Mapping[str, str]
 
 
 class Approach(Protocol):
@@ -118,10 +122,8 @@ class Competitor:
         return self.parameters
 
     def passes(self, case: Case) -> Passes:
-        try:
+        with self._named(case):
             return self.explains.passes(case.x.shape)
-        except PredictDiffError as reason:
-            raise ConfigurationError(f"{self.name}, before {case.classifier.card.title}: {reason}") from reason
 
     def share_missing(self, case: Case, store: Store, seed: int) -> float:
         return 0.0 if store.path(self._stem(case), self.identity(case, seed)).exists() else 1.0
@@ -132,14 +134,15 @@ class Competitor:
 
     def find(self, case: Case, store: Store, seed: int) -> Found:
         found = store.kept(self._stem(case), self.identity(case, seed), lambda: self._computed(case, seed))
-        return Found(found.arrays["map"], float(found.provenance["seconds"]))
+        return Found(found.arrays["map"], float(found.provenance["seconds"]), found.provenance["versions"])
 
     def method(self, case: Case, seed: int) -> Method:
         return self.explains
 
     def _computed(self, case: Case, seed: int) -> Stored:
         started = time.perf_counter()
-        values = self.explains.explain(case.network, case.x, [case.target], seed)[0]
+        with self._named(case):
+            values = self.explains.explain(case.network, case.x, [case.target], seed)[0]
         took = time.perf_counter() - started
         if values.shape != case.x.shape[1:] or not np.isfinite(values).all():
             raise ResultError(
@@ -147,7 +150,17 @@ class Competitor:
                 f"infinity or shape {values.shape}; change its parameters, or leave the method out"
             )
         photo = {"name": case.photo.name, "source": case.photo.source}
+        # As it is read from the file: sums in another order have other last bits.
+        values = np.ascontiguousarray(values, np.float64)
         return Stored({"map": values}, {"seconds": took, "versions": versions(), "photo": photo})
+
+    @contextmanager
+    def _named(self, case: Case) -> Iterator[None]:
+        """Say of what is impossible about which method it is."""
+        try:
+            yield
+        except ConfigurationError as reason:
+            raise ConfigurationError(f"{self.name}, before {case.classifier.card.title}: {reason}") from reason
 
     def _stem(self, case: Case) -> str:
         return f"{case.stem}-{self.kind}"
@@ -201,10 +214,13 @@ class Difference:
 
     def find(self, case: Case, store: Store, seed: int) -> Found:
         subject = self.subject(case, seed)
-        if subject.missing():
+        found = subject.stored(self.sampler)
+        if found is None:
             case.share_pool(subject)
-        found: RelevanceMap = subject.explain().relevance[self.sampler]
-        return Found(found.maps_of([0])[0].astype(np.float64), float(found.provenance["seconds"]))
+            found = subject.compute(self.sampler, subject.sampler(self.sampler))
+            subject.release()
+        values, provenance = found.maps_of([0])[0].astype(np.float64, order="C"), found.provenance
+        return Found(values, float(provenance["seconds"]), provenance["versions"])
 
     def method(self, case: Case, seed: int) -> Method:
         subject = self.subject(case, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,8 +30,13 @@ class Case:
     Attributes
     ----------
     photo : Photo
+        Its pixels are not looked at: ten large photos would fill the memory.
     classifier : Classifier
     request : Request
+    x : ndarray, shape (C, H, W), float32
+        The photo, as the network sees it.
+    view : ndarray, shape (H, W, 3), float32
+        The same in RGB, 0 to 1.
     region : ndarray, shape (H, W), bool, optional
         Where the object is, as the network sees the photo; None if nobody said.
     """
@@ -38,7 +44,10 @@ class Case:
     photo: Photo
     classifier: Classifier
     request: Request
+    x: NDArray[np.float32]
+    view: NDArray[np.float32]
     region: NDArray[np.bool_] | None = None
+    _subjects: dict[str, Subject] = field(default_factory=dict)
     _pools: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -54,11 +63,6 @@ class Case:
     def stem(self) -> str:
         """For names of files."""
         return re.sub(r"[^\w.-]+", "_", f"{self.photo.name[:80]}-{self.classifier.name[:60]}")
-
-    @cached_property
-    def x(self) -> NDArray[np.float32]:
-        """(C, H, W), as the network sees the photo."""
-        return self.classifier.preprocessing(self.photo.pixels)
 
     @cached_property
     def target(self) -> Target:
@@ -80,13 +84,16 @@ class Case:
 
     def subject(self, sampler: SamplerName, changes: Mapping[str, Any], seed: int) -> Subject:
         """The prediction difference of this case, with some settings changed; its maps are those of figures, too."""
-        asked = replace(self.request, changes={**self.request.changes, **changes}, seed=seed)
-        settings = asked.settings(seed)
-        made = Subject(
-            self.photo, self.classifier, settings, asked.choices, (sampler,), (self.target,), sensitivity=False
-        )
-        made.__dict__["x"] = self.x
-        return made
+        key = json.dumps([sampler, changes, seed], sort_keys=True)
+        if key not in self._subjects:  # each looks through its pool once
+            asked = replace(self.request, changes={**self.request.changes, **changes}, seed=seed)
+            settings = asked.settings(seed)
+            made = Subject(
+                self.photo, self.classifier, settings, asked.choices, (sampler,), (self.target,), sensitivity=False
+            )
+            made.__dict__["x"] = self.x
+            self._subjects[key] = made
+        return self._subjects[key]
 
     def share_pool(self, subject: Subject) -> None:
         """Have a subject take the pool's photos that another one has prepared, or keep its own for the next."""
@@ -99,6 +106,8 @@ class Case:
     def release(self) -> None:
         """Let go of what takes memory; it is made again when it is needed."""
         self._pools.clear()
+        for subject in self._subjects.values():
+            subject.release()
 
     @cached_property
     def explanation(self) -> Explanation:
@@ -108,7 +117,7 @@ class Case:
             photo=self.photo,
             classifier=self.classifier,
             settings=self.request.settings(0),
-            view=self.classifier.preprocessing.view(self.photo.pixels),
+            view=self.view,
             best=[(classes[index].short, p) for index, p in self.classifier.best(self.x)],
             targets=(self.target,),
             sensitivity=[],

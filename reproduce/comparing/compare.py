@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from predict_diff.errors import ConfigurationError, closest
 
@@ -31,6 +34,9 @@ METHOD_MAPS, NUMBERS = "methods", "measures"
 #: What a run takes on the disk beside the maps of Algorithm 1, for each map, in bytes, about.
 _BYTES_A_MAP = 1 << 20
 
+#: Pixels along a side of a picture are limited, and a page of more rows is of no use.
+_MOST_PHOTOS = 200
+
 #: Say what a run will take if it is longer than this, in seconds.
 _LONG = 10.0
 
@@ -46,10 +52,13 @@ def compare(comparison: Comparison) -> list[Path]:
     Raises
     ------
     PredictDiffError
-        For whatever the user can mend; what is wrong with settings, photos or stored maps shows before anything is
+        For whatever the user can mend; what is wrong with settings, photos or what is stored shows before anything is
         computed.
     """
     benches = open_benches(comparison)
+    maps = sum(map(len, benches.values())) * len(comparison.approaches)
+    check_folder(comparison.request.choices.out, maps * _BYTES_A_MAP)
+    check_folder(comparison.out)
     _check(comparison, benches)
     left = sum(cost.seconds for cost in _all_costs(comparison, benches))
     if left > _LONG:
@@ -70,6 +79,8 @@ def compare(comparison: Comparison) -> list[Path]:
 def forecast(comparison: Comparison) -> list[str]:
     """What is there of a comparison and what the rest will take, in lines; nothing is computed or written."""
     benches = open_benches(comparison)
+    if not comparison.request.choices.force:  # which deletes what is damaged
+        _check(comparison, benches)
     found = _all_costs(comparison, benches)
     networks, photos = len(benches), len(next(iter(benches.values())))
     lines = [
@@ -94,20 +105,24 @@ def open_benches(comparison: Comparison) -> dict[str, list[Bench]]:
     """The photos before each network, by the network's name."""
     out, force = comparison.request.choices.out, comparison.request.choices.force
     maps, numbers = Store(out / METHOD_MAPS, force), Store(out / NUMBERS, force)
-    photos = _distinct([read_photo(name) for name in comparison.photos])
-    _check_objects(comparison, photos)
-    benches: dict[str, list[Bench]] = {}
+    if len(comparison.photos) > _MOST_PHOTOS:
+        raise ConfigurationError(
+            f"photos: expected at most {_MOST_PHOTOS}, for each has a row in the figures, found "
+            f"{len(comparison.photos)}; choose some, or make several comparisons"
+        )
+    classifiers: dict[str, Classifier] = {}
     for classifier in _classifiers(comparison):
-        if classifier.name in benches:
+        if classifier.name in classifiers:
             raise ConfigurationError(
                 f"networks: expected a name of its own for each, found '{classifier.name}' twice; name each once, and "
                 f"give ONNX files names of their own"
             )
-        benches[classifier.name] = [
-            Bench(_case(comparison, photo, classifier), place, maps, numbers, comparison.seed)
-            for place, photo in enumerate(photos)
-        ]
-    return benches
+        classifiers[classifier.name] = classifier
+    cases = _cases(comparison, list(classifiers.values()))
+    return {
+        name: [Bench(row[column], place, maps, numbers, comparison.seed) for place, row in enumerate(cases)]
+        for column, name in enumerate(classifiers)
+    }
 
 
 def _classifiers(comparison: Comparison) -> Iterator[Classifier]:
@@ -119,45 +134,52 @@ def _classifiers(comparison: Comparison) -> Iterator[Classifier]:
         yield open_classifier(name, request.engine, cards.get(name), crop)
 
 
-def _distinct(photos: Sequence[Photo]) -> list[Photo]:
-    """Each picture once: a copy is no further evidence."""
-    found: dict[str, Photo] = {}
-    for photo in photos:
+def _cases(comparison: Comparison, classifiers: Sequence[Classifier]) -> list[list[Case]]:
+    """Each photo, one after another, before each network; a picture that comes twice counts once.
+
+    ConfigurationError if the YAML has the object of a photo that it does not have, or of one of several.
+    """
+    found: dict[str, str] = {}
+    cases = []
+    for name in comparison.photos:
+        photo = read_photo(name)
         for note in photo.notes:
             logger.info("%s: %s.", photo.name, note)
-        if photo.sha256 in found:
-            logger.info("%s: the same picture as %s; it counts once.", photo.name, found[photo.sha256].name)
-        found.setdefault(photo.sha256, photo)
-    return list(found.values())
-
-
-def _check_objects(comparison: Comparison, photos: Sequence[Photo]) -> None:
-    """ConfigurationError if the YAML has the object of a photo that it does not have."""
-    known = [photo.name for photo in photos]
+        if photo.sha256 in found:  # a copy is no further evidence
+            logger.info("%s: the same picture as %s; it counts once.", photo.name, found[photo.sha256])
+            continue
+        found[photo.sha256] = photo.name
+        cases.append([_case(comparison, photo, classifier) for classifier in classifiers])
+    names, where = list(found.values()), f"{comparison.source}: objects"
     for name in comparison.objects:
-        if name not in known and comparison.request.photos is None:
+        if name not in names and comparison.request.photos is None:
+            raise ConfigurationError(f"{where}: expected names of its photos, found '{name}'{closest(name, names)}")
+        if names.count(name) > 1:
             raise ConfigurationError(
-                f"{comparison.source}: objects: expected names of its photos, found '{name}'{closest(name, known)}"
+                f"{where}: expected the name of one photo, found '{name}', as several are called; rename their files"
             )
+    return cases
 
 
 def _case(comparison: Comparison, photo: Photo, classifier: Classifier) -> Case:
-    region = comparison.objects.get(photo.name)
-    seen = None if region is None else region_seen(region, photo, classifier, comparison.folder)
-    return Case(photo, classifier, comparison.request, seen)
+    region, preprocessing = comparison.objects.get(photo.name), classifier.preprocessing
+    return Case(
+        photo=replace(photo, pixels=np.empty((0, 0, 3), np.float32)),
+        classifier=classifier,
+        request=replace(comparison.request, seed=comparison.seed),
+        x=preprocessing(photo.pixels),
+        view=preprocessing.view(photo.pixels),
+        region=None if region is None else region_seen(region, photo, classifier, comparison.source),
+    )
 
 
 def _check(comparison: Comparison, benches: dict[str, list[Bench]]) -> None:
     """Raise whatever can be found out before anything is computed."""
-    maps = sum(map(len, benches.values())) * len(comparison.approaches)
-    check_folder(comparison.request.choices.out, maps * _BYTES_A_MAP)
-    check_folder(comparison.out)
     for stem in figure_stems(comparison, list(benches)):
         refuse_damaged(stem, comparison.request.choices.force)
     for each in benches.values():
         for bench in each:
-            for approach in comparison.approaches:
-                approach.check(bench.case, bench.maps, bench.seed)
+            bench.check(comparison.measures, comparison.approaches)
 
 
 def _all_costs(comparison: Comparison, benches: dict[str, list[Bench]]) -> list[Cost]:

@@ -27,8 +27,9 @@ from .methods import METHODS
 #: The comparison that is made where the user names none.
 BUILT_IN = Path(__file__).parents[1] / "comparison.yaml"
 
-#: Names of methods stand above columns and in names of files.
-_NAME = re.compile(r"[^\x00-\x1f/\\]{1,60}")
+#: Names of methods stand above columns, in names of files, and are those of arrays in HDF5 files.
+_LONGEST_NAME = 60
+_ODD_NAME = re.compile(r".*[/\\].*|\.+|\s*|photo")
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,16 @@ def _entry(word: str, models: Mapping[str, type[Strict]]) -> Any:
         if kind not in models:
             raise ValueError(f"expected one of {', '.join(models)}, found {reprlib.repr(kind)}{closest(kind, models)}")
         name, profiles = given.get("name", kind), given.get("profiles", {})
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"name: expected at most 60 letters, without / and \\, found {reprlib.repr(name)}")
+        if (
+            not isinstance(name, str)
+            or not name.isprintable()
+            or _ODD_NAME.fullmatch(name)
+            or len(name) > _LONGEST_NAME
+        ):
+            raise ValueError(
+                f"name: expected at most {_LONGEST_NAME} letters, without / and \\, not dots alone nor 'photo', found "
+                f"{reprlib.repr(name)}"
+            )
         known = named_settings().profiles
         if not isinstance(profiles, dict) or not all(isinstance(each, dict) for each in profiles.values()):
             raise ValueError("profiles: expected parameters below the names of profiles, found something else")
@@ -90,8 +99,7 @@ def _entry(word: str, models: Mapping[str, type[Strict]]) -> Any:
             if profile not in known:
                 hint = closest(str(profile), known)
                 raise ValueError(f"profiles: expected {', '.join(known)}, found {reprlib.repr(profile)}{hint}")
-        parameters = {key: given[key] for key in given if key not in (word, "name", "profiles")}
-        asked = Asked(kind, name, parameters, profiles)
+        asked = Asked(kind, name, {key: given[key] for key in given if key not in (word, "name", "profiles")}, profiles)
         for profile in known:
             try:
                 validated(models[kind], asked.in_profile(profile), lambda place: "")
@@ -117,6 +125,13 @@ class ComparisonFile(Strict):
     measures: list[_Measure] = Field(default_factory=list)
     objects: dict[str, Region] = Field(default_factory=dict)
     seed: Seed = 0
+
+    @field_validator("title")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable() or not value.strip():
+            raise ValueError(f"expected a line of text, found {reprlib.repr(value)}")
+        return value
 
     @model_validator(mode="after")
     def _cards_of_networks(self) -> Self:
@@ -232,7 +247,9 @@ def read_comparison(
     return Comparison(
         title=file.title,
         source=source,
-        name="default" if path is None else re.sub(r"[^\w.-]+", "_", path.stem).strip(".") or "comparison",
+        name="default"
+        if source == BUILT_IN
+        else re.sub(r"[^\w.-]+", "_", source.stem).strip(".")[:100] or "comparison",
         photos=tuple(photos),
         networks=networks,
         stand_ins=request.networks is None and not any(name.endswith(".onnx") for name in asked),
@@ -263,11 +280,21 @@ def _chosen(what: str, entries: Sequence[Asked], names: Sequence[str] | None) ->
     """The entries that the user named, by their own name or by their kind, in the order of the YAML."""
     if names is None:
         return list(entries)
-    known = list(dict.fromkeys(word for entry in entries for word in (entry.name, entry.kind)))
-    for name in names:
-        if name not in known:
+    known = {_spaced(word): word for entry in entries for word in (entry.name, entry.kind)}
+    chosen, rest = set(), list(names)
+    while rest:
+        # Names may hold the commas that separate them: as many parts as make one, then.
+        count = next((count for count in range(len(rest), 0, -1) if _spaced(",".join(rest[:count])) in known), 0)
+        if not count:
             raise ConfigurationError(
-                f"{what}: expected {', '.join(known)}, as the comparison lists them, found '{name}'"
-                f"{closest(name, known)}"
+                f"{what}: expected some of {'; '.join(known.values())}, as the comparison lists them, found "
+                f"'{rest[0]}'{closest(rest[0], known.values())}"
             )
-    return [entry for entry in entries if entry.name in names or entry.kind in names]
+        chosen.add(known[_spaced(",".join(rest[:count]))])
+        del rest[:count]
+    return [entry for entry in entries if entry.name in chosen or entry.kind in chosen]
+
+
+def _spaced(name: str) -> str:
+    """A name with a space behind each comma."""
+    return ", ".join(part.strip() for part in name.split(","))

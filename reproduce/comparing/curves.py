@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from predict_diff.plot import PALETTES, Palette
 
 from ..figures.drawing import Drawing
-from ..figures.panels import GROUP, LABEL, TEXT_WIDTH, Panels, label, sheet, wrapped
+from ..figures.panels import GROUP, LABEL, TEXT_WIDTH, Panels, label, sheet, shortened, wrapped
 from ..verifying.interval import interval
 from .configuration import MeasureAsked
 from .results import Results, counted
@@ -23,6 +23,12 @@ _COLUMNS, _ROW, _LINE = 4, 1.35, 0.17
 
 #: Inches of the agreement's cells; points of the numbers in them.
 _CELL, _NUMBER = 0.27, 4.5
+
+#: Letters of a method's name for which there is room.
+_LETTERS = 24
+
+#: Width of a letter in its height, about.
+_LETTER_WIDTH = 0.6
 
 #: Absolute values whose colours are dark.
 _DARK = 0.37
@@ -50,7 +56,7 @@ def measures_figure(results: Results, palette: Palette) -> Drawing:
             if curves
             else ""
         ),
-        "Arrows: which values are better; none where a measure merely describes.",
+        "Arrows: which values are better; none where a measure merely describes. Without a bar: of a single photo.",
     )
     picture = sheet(TEXT_WIDTH, sum(heights), f"{results.comparison.title}: measures", *below)
     above, beneath = picture.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -82,7 +88,7 @@ def _draw_curves(
                 ax.fill_between(found[0], found[2], found[3], color=colour, alpha=0.15, linewidth=0)
                 ax.plot(found[0], found[1], color=colour, linewidth=1)
         ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        label(ax, name)
+        label(ax, shortened(name, _LETTERS))
         _thin(ax)
     for ax in cells[len(names) :]:
         ax.set_axis_off()
@@ -114,7 +120,8 @@ def _draw_measures(place: SubFigure, results: Results, measures: Sequence[Measur
             ax.plot(each.mean, line, "o", color="black", markersize=3.2 if bold else 2.4)
             if np.isfinite(each.low):
                 ax.plot([each.low, each.high], [line, line], color="black", linewidth=1.4 if bold else 0.7)
-        ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
+        ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
+        ax.set_yticklabels([shortened(name, _LETTERS) for name in names], parse_math=False)
         ax.grid(axis="y", color="0.9", linewidth=0.4)
         ax.set_axisbelow(True)
         ax.locator_params(axis="x", nbins=3)
@@ -125,14 +132,15 @@ def _draw_measures(place: SubFigure, results: Results, measures: Sequence[Measur
 def agreement_figure(results: Results, palette: Palette) -> Drawing:
     """Draw how alike the maps of methods are, each with each."""
     names = [approach.name for approach in results.approaches]
-    side = len(names) * _CELL
+    short, side = [shortened(name, _LETTERS) for name in names], len(names) * _CELL
     below = (
-        "Means over photos and networks. Where one of two maps does not say what speaks for and against, the other's "
-        "absolute values are compared with it. Unrelated maps: 0 on the left, 0.05 on the right.",
+        "Means over photos and networks. Where one of two maps only says how much pixels matter, the other's absolute "
+        "values are compared with it. Unrelated maps: 0 on the left, 0.05 on the right.",
     )
-    picture = sheet(
-        max(TEXT_WIDTH, 2 * side + 1.6), side + 0.9, f"{results.comparison.title}: how alike the maps are", *below
-    )
+    # Names stand upright below the cells, and beside them.
+    room = max(0.9, max(map(len, short)) * LABEL * _LETTER_WIDTH / 72)
+    width = max(TEXT_WIDTH, 2 * side + room + 1.5)
+    picture = sheet(width, side + room + 0.2, f"{results.comparison.title}: how alike the maps are", *below)
     cells = picture.subplots(1, 2, sharey=True)
     titles = {"rank_correlation": "rank correlation", "top_overlap": "top 5 % of pixels in common"}
     for ax, (which, title) in zip(cells, titles.items(), strict=True):
@@ -143,8 +151,8 @@ def agreement_figure(results: Results, palette: Palette) -> Drawing:
                 shown = f"{values[row, column]:z.2f}".replace("-", "−")
                 colour = "white" if abs(values[row, column]) > _DARK else "black"
                 ax.text(column, row, shown, ha="center", va="center", fontsize=_NUMBER, color=colour)
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=LABEL - 0.5)
-        ax.set_yticks(range(len(names)), names, fontsize=LABEL - 0.5)
+        ax.set_xticks(range(len(names)), short, rotation=90, fontsize=LABEL - 0.5, parse_math=False)
+        ax.set_yticks(range(len(names)), short, fontsize=LABEL - 0.5, parse_math=False)
         ax.set_title(title, fontsize=GROUP, pad=4)
         _thin(ax)
     panels = Panels(palette)

@@ -64,7 +64,7 @@ class FlippingSettings(Strict):
 class PointingSettings(Strict):
     """How far beside the object, in pixels of what the network sees, still counts as a hit."""
 
-    tolerance: Annotated[float, Field(ge=0)] = 15.0
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 15.0
 
 
 class SeedsSettings(Strict):
@@ -97,10 +97,14 @@ class OfRegion:
 
 @dataclass(frozen=True)
 class OfNetwork:
-    """Changes the photo in the order of the map, and looks at what the network says; `forward` passes for each map."""
+    """Changes the photo in the order of the map, and looks at what the network says; `forward` passes for each map.
+
+    `side` is that of the squares that change at once, in pixels.
+    """
 
     value: Callable[[Scores, NDArray[np.float32], Array, Any], Found]
     forward: Callable[[Any], int]
+    side: Callable[[Any], int] = lambda asked: 1
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,7 @@ MEASURES: dict[str, Kind] = {
         "higher",
         "Bach et al. 2015, PLoS ONE 10; Samek et al. 2017, arXiv:1509.06321",
         FlippingSettings,
-        OfNetwork(_flipping, lambda asked: 2 * (asked.steps + 1)),
+        OfNetwork(_flipping, lambda asked: 2 * (asked.steps + 1), lambda asked: asked.square),
     ),
     "sparsity": Kind(
         "Gini",
@@ -255,7 +259,7 @@ MEASURES: dict[str, Kind] = {
     ),
     "weight_randomisation": Kind(
         "Random weights",
-        "rank correlation with the maps of networks whose weights are randomised from the top, mean over layers: 0 "
+        "absolute rank correlation with the maps of networks whose weights are randomised, mean over layers: 0 "
         "for a map that depends on what the network has learnt",
         "lower",
         "Adebayo et al. 2018, arXiv:1810.03292",

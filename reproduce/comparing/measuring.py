@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predict_diff.errors import ResultError
+from predict_diff.errors import ConfigurationError, ResultError
 from predict_diff.measures import layer_names, randomisation_curve, rank_correlation, scorer, top_overlap
 from predict_diff.measures.scores import Scores
+from predict_diff.methods.method import Method
 
 from .approaches import NUMBERS_VERSION, Approach
 from .case import Case
@@ -68,6 +69,24 @@ class Bench:
     def scores(self) -> Scores:
         return scorer(self.case.network, self.case.target)
 
+    def check(self, measures: Sequence[MeasureAsked], approaches: Sequence[Approach]) -> None:
+        """Raise whatever is impossible, or wrong with what is stored, before anything is computed."""
+        for measure in measures:
+            how, side = measure.kind.how, max(self.case.x.shape[1:])
+            if isinstance(how, OfNetwork) and how.side(measure.parameters) > side:
+                raise ConfigurationError(
+                    f"{measure.name}, before {self.case.classifier.card.title}: expected squares of at most {side} "
+                    f"pixels, found {how.side(measure.parameters)}; choose smaller ones"
+                )
+        for approach in approaches:
+            approach.check(self.case, self.maps, self.seed)
+            for measure in (each for each in measures if self.applies(each, approach)):
+                if isinstance(measure.kind.how, OfSeeds):
+                    approach.check(self.case, self.maps, other_seed(self.seed))
+                elif measure.kind.is_kept:
+                    self.numbers.load(*self._place(measure, approach))
+        self.numbers.load(*self._place_of_agreement(approaches))
+
     def measured(self, measure: MeasureAsked, approach: Approach, values: Array) -> Measured | None:
         """A measure of a map, (H, W); None where it has no value, which is logged if nobody would expect it."""
         if not self.applies(measure, approach):
@@ -75,16 +94,21 @@ class Bench:
         stored = self.numbers.load(*self._place(measure, approach)) if measure.kind.is_kept else None
         if stored is None:
             # Outside: what is wrong with a file is no property of the map.
-            other = self._other(approach) if isinstance(measure.kind.how, OfSeeds) else None
+            how = measure.kind.how
+            other = self._other(approach) if isinstance(how, OfSeeds) else None
+            method = approach.method(self.case, self.seed) if isinstance(how, OfWeights) else None
             try:
-                stored = Stored(self._computed(measure, approach, values, other))
+                stored = Stored(self._computed(measure, approach, values, other, method))
             except ResultError as reason:  # a map that is the same everywhere, say
                 logger.warning("%s, %s: %s has no value: %s", self.case.name, approach.name, measure.name, reason)
                 return None
             if measure.kind.is_kept:
                 self.numbers.save(*self._place(measure, approach), stored)
         value = float(stored.arrays["value"])
-        return Measured(value, stored.arrays) if np.isfinite(value) else None
+        if not np.isfinite(value):  # before random weights, maps can be the same everywhere
+            logger.warning("%s, %s: %s has no value.", self.case.name, approach.name, measure.name)
+            return None
+        return Measured(value, stored.arrays)
 
     def applies(self, measure: MeasureAsked, approach: Approach) -> bool:
         """Whether a measure says something of a method here at all."""
@@ -104,29 +128,23 @@ class Bench:
     def agreement(self, approaches: Sequence[Approach], values: Sequence[Array]) -> dict[str, Array]:
         """How alike the maps are, each with each: ``rank_correlation`` and ``top_overlap``, (M, M), NaN if unknown.
 
-        Where one of two maps does not say for and against, the other's absolute values are compared with it.
+        Where one of two maps only says how much pixels matter, the other's absolute values are compared with it.
         """
-        names = [approach.name for approach in approaches]
-        identity = {
-            "numbers_version": NUMBERS_VERSION,
-            "says": [approach.about.says for approach in approaches],
-            "maps": [dict(approach.identity(self.case, self.seed)) for approach in approaches],
-        }
         compute = partial(_agreement, [approach.about.says == "how much" for approach in approaches], values)
-        stored = self.numbers.kept(f"{self.case.stem}-agreement", identity, lambda: Stored(compute()))
-        return {name: found.reshape(len(names), len(names)) for name, found in stored.arrays.items()}
+        stored = self.numbers.kept(*self._place_of_agreement(approaches), lambda: Stored(compute()))
+        return dict(stored.arrays)
 
     def _other(self, approach: Approach) -> Array:
         return approach.find(self.case, self.maps, other_seed(self.seed)).values
 
     def _computed(
-        self, measure: MeasureAsked, approach: Approach, values: Array, other: Array | None
+        self, measure: MeasureAsked, approach: Approach, values: Array, other: Array | None, method: Method | None
     ) -> dict[str, Array]:
         how, case = measure.kind.how, self.case
         if isinstance(how, OfNetwork):
             return how.value(self.scores, case.x, values, measure.parameters)
-        if isinstance(how, OfWeights):
-            return self._randomised(measure.parameters, approach)
+        if isinstance(how, OfWeights) and method is not None:
+            return self._randomised(measure.parameters, approach, method)
         if isinstance(how, OfMap):
             value = how.value(values)
         elif isinstance(how, OfSeeds) and other is not None:
@@ -135,10 +153,9 @@ class Bench:
             value = how.value(values, case.region, measure.parameters)
         return {"value": np.array(value)}
 
-    def _randomised(self, asked: Any, approach: Approach) -> dict[str, Array]:
+    def _randomised(self, asked: Any, approach: Approach, method: Method) -> dict[str, Array]:
         case = self.case
         names = layer_names(case.network.load())[: asked.layers]
-        method = approach.method(case, self.seed)
         found = randomisation_curve(method, case.network, case.x, case.target, self.seed, asked.order, names)
         alike = found.absolute if approach.about.says == "how much" else np.abs(found.signed)
         return {"value": np.array(np.mean(alike)), "layers": alike}
@@ -153,6 +170,14 @@ class Bench:
             "seed": self.seed,
         }
         return f"{self.case.stem}-{approach.name}-{measure.key}", identity
+
+    def _place_of_agreement(self, approaches: Sequence[Approach]) -> tuple[str, dict[str, Any]]:
+        identity = {
+            "numbers_version": NUMBERS_VERSION,
+            "says": [approach.about.says for approach in approaches],
+            "maps": [dict(approach.identity(self.case, self.seed)) for approach in approaches],
+        }
+        return f"{self.case.stem}-agreement", identity
 
 
 def other_seed(seed: int) -> int:

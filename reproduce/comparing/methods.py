@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, create_model
+from pydantic import ConfigDict, Field, PositiveInt, create_model
 
 from predict_diff.methods.gradient_times_input import GradientTimesInput
 from predict_diff.methods.integrated_gradients import IntegratedGradients
@@ -28,6 +28,12 @@ _LEFT_OUT = ("evaluator", "batch_size")
 
 #: One value in every pixel, in the network's input space: where its mean is subtracted, 0 is the mean colour.
 _Value = float | int
+
+
+class Finite(Strict):
+    """Parameters, none of which is NaN or infinite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class DifferenceSettings(Strict):
@@ -94,7 +100,7 @@ def _competitor(
         for field in dataclasses.fields(method)
         if field.name not in _LEFT_OUT
     }
-    parameters = create_model(f"{method.__name__}Settings", __base__=Strict, **fields)
+    parameters = create_model(f"{method.__name__}Settings", __base__=Finite, **fields)
 
     def build(kind: str, name: str, asked: Any) -> Approach:
         about = About(source, says(asked) if callable(says) else says, random(asked) if callable(random) else random)

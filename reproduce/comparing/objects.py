@@ -15,7 +15,7 @@ from ..studies.configuration import under
 from .configuration import Region
 
 
-def region_seen(region: Region, photo: Photo, classifier: Classifier, folder: Path) -> NDArray[np.bool_]:
+def region_seen(region: Region, photo: Photo, classifier: Classifier, source: Path) -> NDArray[np.bool_]:
     """A region as a mask of what the network sees.
 
     Parameters
@@ -23,8 +23,8 @@ def region_seen(region: Region, photo: Photo, classifier: Classifier, folder: Pa
     region : Region
     photo : Photo
     classifier : Classifier
-    folder : Path
-        Where relative paths of masks start.
+    source : Path
+        The YAML that says so, in whose folder relative paths of masks start.
 
     Returns
     -------
@@ -37,9 +37,9 @@ def region_seen(region: Region, photo: Photo, classifier: Classifier, folder: Pa
         If a mask cannot be read or has another size than the photo, a box does not lie in the photo, or nothing or all
         of what the network sees lies in the region.
     """
-    (height, width), where = photo.pixels.shape[:2], "objects"
+    (height, width), where = photo.pixels.shape[:2], f"{source}: objects: {photo.name}"
     if region.mask is not None:
-        drawn = read_photo(under(folder, region.mask))
+        drawn = read_photo(under(source.absolute().parent, region.mask))
         where, pixels = drawn.source, drawn.pixels
         if pixels.shape[:2] != (height, width):
             raise ImageError(
@@ -50,7 +50,7 @@ def region_seen(region: Region, photo: Photo, classifier: Classifier, folder: Pa
         row, column, rows, columns = region.box or (0, 0, 0, 0)
         if min(rows, columns) < 1 or row + rows > height or column + columns > width:
             raise ImageError(
-                f"objects: {photo.name}: expected a box [row, column, height, width] inside the photo, {height} x "
+                f"{where}: expected a box [row, column, height, width] inside the photo, {height} x "
                 f"{width} pixels, found {region.box}; correct it"
             )
         pixels = np.zeros((height, width, 3), np.float32)

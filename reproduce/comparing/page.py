@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import base64
-import hashlib
+import io
+import os
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
 
 from predict_diff.errors import ResultError
 
-from .. import report
 from ..photos import default_photos
+from ..report.document import document
 from ..report.markup import Markup, definitions, element, joined, table
 from .approaches import Approach
 from .curves import ARROWS
 from .figure import in_words
 from .results import Results
 from .summary import Summary
-from .table import cell, command, passes_in_words, settings_of, title_of, versions_used, words_on_intervals
+from .table import cell, command, passes_in_words, settings_of, title_of, words_on_intervals
 
 #: What the page needs beyond the report's style.
 _STYLE = """
 thead th, td { overflow-wrap: break-word; }
 td.best { font-weight: 700; }
+.maps { overflow-x: auto; border: 1px solid var(--line); }
+.maps:focus-visible { outline: 3px solid #0b4a9e; }
+figure .maps img { max-width: none; width: 100%; min-width: 56rem; border: 0; }
+@media print { figure .maps img { min-width: 0; } }
 """
+
+#: Pixels across a picture of maps in the page, twice as many as it is shown with, about; and how much is lost of it.
+_WIDEST, _QUALITY = 2304, 90
 
 _PARTS = ("Maps", "Measures", "Agreement", "Methods", "Networks", "Photos", "Command")
 
@@ -58,7 +68,7 @@ def page(results: Results, maps: Sequence[Path], measures: Path, agreement: Path
     """
     main = element(
         "main",
-        _section("Maps", *(_picture(path, f"Maps of all methods: {path.stem}") for path in maps)),
+        _section("Maps", *map(_maps, maps)),
         _section("Measures", *_tables(results), _picture(measures, "Curves, and means with intervals, of each method")),
         _section("Agreement", _picture(agreement, "Rank correlation and shared top pixels of each two methods")),
         _section("Methods", _methods(results), _meanings(results)),
@@ -66,10 +76,7 @@ def page(results: Results, maps: Sequence[Path], measures: Path, agreement: Path
         _section("Photos", _photos(results)),
         _section("Command", element("pre", element("code", command(results)))),
     )
-    html = element(
-        "html", _head(results.comparison.title), Markup("\n"), element("body", _header(results), main), lang="en"
-    )
-    return f"<!doctype html>\n{html}\n"
+    return document(results.comparison.title, _header(results), main, style=_STYLE)
 
 
 def _header(results: Results) -> Markup:
@@ -84,7 +91,7 @@ def _header(results: Results) -> Markup:
             "Numbers",
             joined((element("a", name, href=name) for name in ("table.csv", "table.md", "comparison.json")), ", "),
         ),
-        ("Versions", ", ".join(f"{name} {number}" for name, number in versions_used().items())),
+        ("Versions", ", ".join(f"{name} {number}" for name, number in results.versions.items())),
     ]
     links = (element("a", part, href=f"#{part.lower()}") for part in _PARTS)
     return element(
@@ -112,17 +119,17 @@ def _table(results: Results, network: str | None) -> Markup:
 
 def _row(results: Results, approach: Approach, network: str | None, headings: Sequence[str]) -> Markup:
     measured = [results.summaries(measure.name, network).get(approach.name) for measure in results.measures]
-    shown = [_shown(each, heading) for each, heading in zip(measured, headings[1:], strict=False)]
-    seconds = _mean(cell(results.seconds(approach.name, network)))
+    shown = [_shown(each, heading, results.photos) for each, heading in zip(measured, headings[1:], strict=False)]
+    seconds = _mean(cell(results.seconds(approach.name, network), results.photos))
     shown.append(element("td", *seconds, data_label=headings[-2]))
     shown.append(element("td", passes_in_words(results, approach.name, network), data_label=headings[-1]))
     return element("tr", element("th", approach.name, scope="row"), *shown, Markup("\n"))
 
 
-def _shown(found: Summary | None, heading: str) -> Markup:
+def _shown(found: Summary | None, heading: str, photos: int) -> Markup:
     if found is None:
         return element("td", data_label=heading)
-    return element("td", *_mean(cell(found.interval)), data_label=heading, class_="best" if found.best else "")
+    return element("td", *_mean(cell(found.interval, photos)), data_label=heading, class_="best" if found.best else "")
 
 
 def _mean(text: str) -> list[str]:
@@ -202,39 +209,47 @@ def _section(title: str, *parts: Markup) -> Markup:
     return element("section", element("h2", title), *parts, id=title.lower())
 
 
-def _picture(path: Path, words: str) -> Markup:
+def _maps(path: Path) -> Markup:
+    """The picture of a network's maps, smaller than the file beside the page: noise, which PNG cannot compress."""
     try:
-        content = base64.b64encode(path.read_bytes()).decode()
-    except OSError as reason:
-        raise ResultError(
-            f"{path}: expected the picture that was just drawn, but it cannot be read ({reason.strerror}); run it again"
-        ) from reason
+        with Image.open(io.BytesIO(_content(path))) as image:
+            drawn = image.convert("RGB")
+    except (OSError, Image.DecompressionBombError) as reason:
+        raise _unreadable(path, str(reason)) from reason
+    if drawn.width > _WIDEST:
+        size = _WIDEST, max(1, round(drawn.height * _WIDEST / drawn.width))
+        drawn = drawn.resize(size, Image.Resampling.LANCZOS)
+    packed = io.BytesIO()
+    drawn.save(packed, "JPEG", quality=_QUALITY, subsampling=0)
+    return _figure(path, "jpeg", packed.getvalue(), f"Maps of all methods: {path.stem}", "maps")
+
+
+def _picture(path: Path, words: str) -> Markup:
+    return _figure(path, "png", _content(path), words)
+
+
+def _figure(path: Path, kind: str, content: bytes, words: str, name: str = "") -> Markup:
     files = joined(
         (
-            element("a", words, href=path.with_suffix(ending).name)
-            for ending, words in ((".png", "PNG"), (".pdf", "PDF"), (".h5", "arrays (HDF5)"))
+            element("a", shown, href=quote(os.fsencode(path.with_suffix(ending).name)))
+            for ending, shown in ((".png", "PNG"), (".pdf", "PDF"), (".h5", "arrays (HDF5)"))
         ),
         ", ",
     )
-    picture = element("img", src=f"data:image/png;base64,{content}", alt=words)
-    return element("figure", picture, element("figcaption", element("p", "Files beside this page: ", files, ".")))
+    picture = element("img", src=f"data:image/{kind};base64,{base64.b64encode(content).decode()}", alt=words)
+    # What scrolls, keys can scroll, too.
+    shown = element("div", picture, class_=name, tabindex="0", role="region", aria_label=words) if name else picture
+    return element("figure", shown, element("figcaption", element("p", "Files beside this page: ", files, ".")))
 
 
-def _head(title: str) -> Markup:
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # Whatever the page may come to hold: browsers run no script and fetch nothing.
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", Markup(style)),
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as reason:
+        raise _unreadable(path, str(reason.strerror)) from reason
+
+
+def _unreadable(path: Path, reason: str) -> ResultError:
+    return ResultError(
+        f"{path}: expected the picture that was just drawn, but it cannot be read ({reason}); run it again"
     )
-
-
-@cache
-def _style() -> str:
-    return Path(report.__file__).with_name("style.css").read_text(encoding="utf-8") + _STYLE

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from predict_diff import __version__
 from predict_diff.methods.method import Passes
 
 from ..verifying.interval import Interval, interval
@@ -125,14 +126,27 @@ class Results:
         return self.outcomes[network][0].passes[method]
 
     def curve(self, measure: str, method: str, array: str = "scores") -> NDArray[np.float64] | None:
-        """Curves, (photos, T + 1), averaged over networks; None where a photo has none."""
-        curves = [
-            [outcome.measured.get((method, measure)) for outcome in self.outcomes[name]] for name in self.networks
-        ]
-        found = [[None if each is None else each.arrays.get(array) for each in row] for row in curves]
-        if any(each is None or each.shape != found[0][0].shape for row in found for each in row):  # type: ignore[union-attr]
+        """Curves, (photos, T + 1), averaged over networks, of the photos that have one in each; None if none has."""
+        rows = []
+        for outcomes in zip(*self.outcomes.values(), strict=True):
+            curves = [outcome.measured.get((method, measure)) for outcome in outcomes]
+            if all(curves):
+                rows.append([each.arrays[array] for each in curves if each is not None])
+        # Small networks can have fewer squares than steps, and so shorter curves.
+        if not rows or any(each.shape != rows[0][0].shape for row in rows for each in row):
             return None
-        return np.asarray(np.mean(np.array(found, np.float64), axis=0))
+        return np.asarray(np.mean(np.array(rows, np.float64), axis=1))
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Of what the maps were computed with, which can be older than what is installed; and of this program."""
+        found: dict[str, dict[str, None]] = {}
+        for outcome in self.cases:
+            for each in outcome.maps.values():
+                for package, version in each.versions.items():
+                    found.setdefault(package, {})[version] = None
+        found.setdefault("prediction-difference", {})[__version__] = None
+        return {package: " and ".join(sorted(found[package])) for package in sorted(found)}
 
     def agreement(self, which: str) -> NDArray[np.float64]:
         """How alike the maps of methods are, (M, M), the mean over photos and networks."""

@@ -52,7 +52,7 @@ class Store:
     ----------
     folder : Path
     force : bool
-        Files that are damaged are made again; else they are errors.
+        Files that are damaged are deleted and made again; else they are errors.
     """
 
     folder: Path
@@ -86,6 +86,8 @@ class Store:
             if not self.force:
                 raise ResultError(f"{problem}; delete the file, or say --force, to have it made again") from reason
             logger.warning("%s; they are computed again.", problem)
+            if path.is_file():
+                path.unlink(missing_ok=True)
             return None
         if _text(found.provenance.get("identity")) != _text(identity):
             raise ResultError(f"{path}: expected the numbers of this configuration, found others; delete the file")

@@ -68,16 +68,14 @@ def _best(by_method: Mapping[str, ByPhoto], found: Mapping[str, Interval], direc
     """The method that is better than each other one, beyond the interval of the paired difference; None if none is."""
     if direction == "neither" or len(found) < 2:
         return None
-    sign = 1 if direction == "higher" else -1
-    first = max(found, key=lambda name: sign * found[name].mean)
-    for name in found:
-        if name == first:
-            continue
-        difference = paired_difference(by_method[first], by_method[name])
-        relation: Literal["above", "below"] = "above" if direction == "higher" else "below"
-        if difference is None or decide(difference, relation, 0.0) != "reproduced":
-            return None
-    return first
+    relation: Literal["above", "below"] = "above" if direction == "higher" else "below"
+
+    def is_better(first: str, second: str) -> bool:
+        difference = paired_difference(by_method[first], by_method[second])
+        return difference is not None and decide(difference, relation, 0.0) == "reproduced"
+
+    # Not only that with the best mean: methods can have values of different photos.
+    return next((one for one in found if all(is_better(one, other) for other in found if other != one)), None)
 
 
 def number(value: float) -> float | None:

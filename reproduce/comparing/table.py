@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
-
-from predict_diff import __version__
-from predict_diff.result import versions
 
 from ..command_lines import command_line
 from ..studies.columns import Column
@@ -75,17 +74,17 @@ def markdown(results: Results) -> str:
 def words_on_intervals(results: Results) -> str:
     """What the numbers of the tables are."""
     return (
-        f"Means over {counted(results.photos, 'photo')}{results.over_networks}, and 95 % t-intervals over photos. "
-        f"Bold: better than each other method, beyond the interval of the difference photo by photo (not corrected for "
-        f"how many methods there are)."
+        f"Means over {counted(results.photos, 'photo')}{results.over_networks}, and 95 % t-intervals over photos; "
+        f"where fewer photos have a value, it is said of how many. Bold: better than each other method, beyond the "
+        f"interval of the difference photo by photo (not corrected for how many methods there are)."
     )
 
 
-def cell(found: Interval) -> str:
-    """A mean and its interval as people read them."""
-    if found.low != found.low:  # NaN: one photo
-        return _shown(found.mean)
-    return f"{_shown(found.mean)} ({_shown(found.low)} to {_shown(found.high)})"
+def cell(found: Interval, photos: int) -> str:
+    """A mean and its interval as people read them; and of how many photos, if it is not of all."""
+    spread = [f"{_shown(found.low)} to {_shown(found.high)}"] if math.isfinite(found.low) else []
+    beside = [*spread, *([counted(found.count, "photo")] if found.count < photos else [])]
+    return f"{_shown(found.mean)} ({', '.join(beside)})" if beside else _shown(found.mean)
 
 
 def passes_in_words(results: Results, method: str, network: str | None) -> str:
@@ -109,11 +108,6 @@ def title_of(results: Results, network: str) -> str:
     return results.outcomes[network][0].case.classifier.card.title
 
 
-def versions_used() -> dict[str, str]:
-    """Versions of what is installed, this program among them."""
-    return {**versions(), "prediction-difference": __version__}
-
-
 def as_json(results: Results) -> dict[str, Any]:
     """All numbers, JSON-able: each map's, their means, what they cost, and how they came about."""
     comparison = results.comparison
@@ -124,7 +118,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "profile": comparison.profile,
         "variant": comparison.request.variant,
         "seed": comparison.seed,
-        "versions": versions_used(),
+        "versions": results.versions,
         "photos": [
             {"name": each.case.photo.name, "source": each.case.photo.source, "sha256": each.case.photo.sha256}
             for each in results.outcomes[results.networks[0]]
@@ -164,6 +158,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "maps": [
             {
                 "photo": outcome.case.photo.name,
+                "sha256": outcome.case.photo.sha256,
                 "network": network,
                 "target": str(outcome.case.target),
                 "class": outcome.case.classifier.describe_target(outcome.case.target),
@@ -203,16 +198,17 @@ def _markdown_row(results: Results, approach: Approach, network: str | None) -> 
     found = [results.summaries(measure.name, network).get(approach.name) for measure in results.measures]
     return [
         _escaped(approach.name),
-        *(_markdown_cell(each) for each in found),
-        cell(results.seconds(approach.name, network)),
+        *(_markdown_cell(each, results.photos) for each in found),
+        cell(results.seconds(approach.name, network), results.photos),
         passes_in_words(results, approach.name, network),
     ]
 
 
-def _markdown_cell(found: Summary | None) -> str:
+def _markdown_cell(found: Summary | None, photos: int) -> str:
     if found is None:
         return ""
-    return f"**{cell(found.interval)}**" if found.best else cell(found.interval)
+    text = cell(found.interval, photos)
+    return f"**{text}**" if found.best else text
 
 
 def _cells(found: Interval, best: bool) -> tuple[Any, ...]:
@@ -232,4 +228,5 @@ def _from_to(counts: list[int]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    """A text that means nothing to Markdown; underscores within words mean nothing anyway."""
+    return re.sub(r"[\\`*\[\]<>|~#&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

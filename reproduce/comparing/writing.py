@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from predict_diff.errors import ResultError
 from predict_diff.storage import whole_file
 
-from ..figures.saving import save
+from ..figures.saving import refuse_damaged, save
 from ..studies.table import write_csv
 from .configuration import Comparison
 from .curves import agreement_figure, measures_figure
@@ -18,8 +20,10 @@ from .page import page
 from .results import Results
 from .table import COLUMNS, as_json, markdown, rows
 
-#: The pictures beside those of maps.
-_MEASURES, _AGREEMENT = "measures", "agreement"
+logger = logging.getLogger(__name__)
+
+#: What pictures are called, or how their names begin.
+_MAPS, _MEASURES, _AGREEMENT = "comparison", "measures", "agreement"
 
 
 def write(results: Results) -> list[Path]:
@@ -43,6 +47,7 @@ def write(results: Results) -> list[Path]:
     ]
     measures = save(measures_figure(results, palette), out / _MEASURES)[0]
     agreement = save(agreement_figure(results, palette), out / _AGREEMENT)[0]
+    _delete_stale(out, figure_stems(comparison, results.networks))
     csv, table, numbers, html = (out / name for name in ("table.csv", "table.md", "comparison.json", "comparison.html"))
     write_csv(csv, rows(results), COLUMNS)
     _write(table, markdown(results))
@@ -59,8 +64,29 @@ def figure_stems(comparison: Comparison, networks: Sequence[str]) -> list[Path]:
 def _map_stems(comparison: Comparison, networks: Sequence[str]) -> list[Path]:
     """``comparison`` of a single network, else one for each."""
     if len(networks) == 1:
-        return [comparison.out / "comparison"]
-    return [comparison.out / f"comparison-{name.replace('/', '_')}" for name in networks]
+        return [comparison.out / _MAPS]
+    # Long names of networks are told apart by where they stand.
+    words = [re.sub(r"[^\w.-]+", "_", name)[:50] for name in networks]
+    stems = [word if words.count(word) == 1 else f"{number}-{word}" for number, word in enumerate(words, start=1)]
+    return [comparison.out / f"{_MAPS}-{stem}" for stem in stems]
+
+
+def _delete_stale(folder: Path, kept: Sequence[Path]) -> None:
+    """Delete the maps of networks that are not compared any more: beside the others, they would seem to belong to them.
+
+    Only what this program has written: pictures that have their arrays beside them, which say what they are.
+    """
+    for arrays in (folder / f"{_MAPS}.h5", *folder.glob(f"{_MAPS}-*.h5")):
+        stem = arrays.with_suffix("")
+        if stem in kept or not arrays.exists():
+            continue
+        try:
+            refuse_damaged(stem)
+        except ResultError:
+            continue
+        for ending in (".png", ".pdf", ".h5"):
+            stem.with_name(stem.name + ending).unlink(missing_ok=True)
+        logger.info("%s: deleted, with its pictures: it was drawn for other networks.", arrays)
 
 
 def _write(path: Path, text: str) -> None:

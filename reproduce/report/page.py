@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from predict_diff import __version__
 
@@ -16,6 +12,7 @@ from ..command_lines import command_line
 from ..request import Request
 from ..verifying.record import Verdicts
 from .claim_section import chosen_claims, claim_section
+from .document import document
 from .figure_section import figure_section
 from .made_figures import MadeFigure, distinct
 from .markup import Markup, definitions, element
@@ -75,28 +72,7 @@ def page(contents: Contents) -> str:
         _accuracy_section(contents),
         _commands_section(contents),
     )
-    html = element("html", _head(), Markup("\n"), element("body", _header(contents), main), lang="en")
-    return f"<!doctype html>\n{html}\n"
-
-
-def _head() -> Markup:
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # Whatever the page may come to hold: browsers run no script and fetch nothing.
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", _TITLE),
-        element("style", Markup(style)),
-    )
-
-
-@cache
-def _style() -> str:
-    return Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    return document(_TITLE, _header(contents), main)
 
 
 def _header(contents: Contents) -> Markup:

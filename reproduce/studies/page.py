@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from predict_diff.errors import ResultError
 from predict_diff.storage import whole_file
 
-from .. import report
 from ..progress import duration
+from ..report.document import document
 from ..report.markup import Markup, definitions, element, joined, table
 from ..runner import MAPS
 from .columns import COLUMNS
@@ -182,29 +179,7 @@ def _number(value: float | None) -> str:
 
 def _write(path: Path, title: str, links: Markup, parts: Sequence[Markup]) -> None:
     header = element("header", element("h1", title), links)
-    body = element("body", header, element("main", *parts), links)
-    html = element("html", _head(title), Markup("\n"), body, lang="en")
+    # From this folder only.
+    html = document(title, header, element("main", *parts), links, style=_STYLE, pictures="'self' file:")
     with whole_file(path, ResultError) as file:
-        file.write(f"<!doctype html>\n{html}\n".encode("utf-8", "backslashreplace"))
-
-
-def _head(title: str) -> Markup:
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # Whatever the page may come to hold: browsers run no script, and show pictures from this folder only.
-    policy = (
-        f"default-src 'none'; img-src 'self' file:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", Markup(style)),
-    )
-
-
-@cache
-def _style() -> str:
-    return Path(report.__file__).with_name("style.css").read_text(encoding="utf-8") + _STYLE
+        file.write(html.encode("utf-8", "backslashreplace"))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import html
+import io
 import json
+import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -24,7 +31,7 @@ from predict_diff.network.minibatch import MiniBatchEvaluator
 from reproduce import networks
 from reproduce.classifier import Engine, open_classifier
 from reproduce.comparing import figure
-from reproduce.photos import read_photo
+from reproduce.photos import Photo, read_photo
 
 #: Little of each kind: nothing random, something random, Algorithm 1, and the null.
 METHODS: list[Any] = [
@@ -61,6 +68,15 @@ def write_comparison(home: Path, **fields: Any) -> Path:
     }
     path.write_text(yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
     return path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longest; where nobody looks at them, a pixel stands for them."""
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, "PNG")
+    draw: Callable[..., None] = lambda picture, file, **settings: file.write(pixel.getvalue())  # noqa: E731
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", draw)
 
 
 @pytest.fixture
@@ -361,6 +377,11 @@ def test_damaged_files_are_named_and_can_be_made_again(compare: Compare) -> None
         ({"methods": [{"method": "rise", "profiles": {"quik": {"masks": 2}}}]}, "(did you mean 'quick'?)"),
         ({"methods": [{"method": "rise", "profiles": {"quick": {"mask": 2}}}]}, "rise: mask: unknown field"),
         ({"methods": [{"method": "rise", "name": "a/b"}]}, "name: expected"),
+        ({"methods": [{"method": "rise", "name": ".."}]}, "name: expected"),
+        ({"methods": [{"method": "rise", "name": "photo"}]}, "name: expected"),
+        ({"methods": [{"method": "rise", "baseline": float("nan")}]}, "rise: baseline"),
+        ({"measures": [{"measure": "pointing_game", "tolerance": float("inf")}]}, "tolerance: expected a finite"),
+        ({"title": "two\nlines"}, "title: expected a line"),
         ({"methods": [3]}, "expected the name of a method"),
         ({"methods": []}, "methods"),
         ({"methods": ["random", "random"]}, "add `name: ...` to one"),
@@ -434,3 +455,165 @@ def test_a_figure_draws_signed_maps_about_zero_and_others_from_black_to_white(re
     assert shown.get_clim()[0] == 0
     shown = figure.show_map(Figure().subplots(), values - 3, "for or against", "paper").get_images()[0]
     assert shown.get_clim()[0] == -shown.get_clim()[1]
+
+
+def test_versions_are_those_that_maps_were_computed_with(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    cheap = ("--methods", "sensitivity", "--measures", "sparsity")
+    with monkeypatch.context() as earlier:
+        earlier.setattr("reproduce.comparing.approaches.versions", lambda: {"numpy": "0.9"})
+        compare(*cheap)
+    done = compare(*cheap)
+    assert numbers()["versions"]["numpy"] == "0.9"
+    assert "numpy 0.9" in done.files[0].read_text()
+
+
+def test_the_map_of_another_seed_is_made_again_too_if_it_is_damaged(compare: Compare) -> None:
+    cheap = ("--methods", "marginal,rise", "--measures", "repeatability")
+    compare(*cheap)
+    before = numbers()
+    for folder in ("maps", "methods"):
+        of_ant = sorted(Path(f"results/{folder}").glob("ant-*"))
+        assert len(of_ant) == 2
+        for path in of_ant:
+            path.write_bytes(path.read_bytes()[:-100])
+    assert "--force" in compare(*cheap).error
+    done = compare(*cheap, "--force")
+    assert done.code == 0, done.err
+    assert value(numbers(), "ant", "marginal", "repeatability") == value(before, "ant", "marginal", "repeatability")
+
+
+@pytest.mark.parametrize("what", ["cow-*-deletion-*.h5", "cow-*-agreement-*.h5"])
+def test_damaged_numbers_show_before_anything_is_computed(
+    compare: Compare, nothing_computed: Callable[[], None], what: str
+) -> None:
+    cheap = ("--methods", "sensitivity,random")
+    compare(*cheap)
+    (damaged, *_) = Path("results/measures").glob(what)
+    damaged.write_bytes(b"")
+    for other in Path("results/methods").glob("ant-*"):
+        other.unlink()
+    nothing_computed()
+    assert str(damaged) in compare(*cheap).error
+
+
+def test_the_figures_arrays_know_the_seed(compare: Compare) -> None:
+    compare("--methods", "random", "--measures", "sparsity", seed=5)
+    with h5py.File("results/compare/insects/comparison.h5") as file:
+        assert json.loads(file["0"].attrs["settings"])["seed"] == 5
+
+
+def test_maps_of_networks_that_are_not_compared_any_more_are_deleted(compare: Compare, home: Path) -> None:
+    add_network(home, "other", tiny_weights(seed=5))
+    cheap, out = ("--methods", "random", "--measures", "sparsity"), Path("results/compare/insects")
+    compare(*cheap)
+    own = out / "comparison-notes.png"
+    own.write_bytes(b"the user's")
+    compare(*cheap, networks=["tiny", "other"])
+    assert {path.stem for path in out.glob("comparison*.h5")} == {"comparison-tiny", "comparison-other"}
+    assert not (out / "comparison.pdf").exists()
+    assert not (out / "comparison.png").exists()
+    compare(*cheap, "--networks", "other")
+    assert {path.stem for path in out.glob("comparison*.h5")} == {"comparison"}
+    assert own.exists()
+
+
+def test_names_may_hold_the_commas_that_separate_them(compare: Compare) -> None:
+    done = compare("--methods", "random,occlusion,  mean", "--measures", "sparsity")
+    assert list(numbers()["methods"]) == ["occlusion, mean", "random"]
+    assert "--methods random,occlusion,mean" in html.unescape(done.files[0].read_text())
+
+
+def test_photos_that_are_called_alike_have_no_object(compare: Compare, home: Path) -> None:
+    twin = home / "photos" / "more" / "ant.png"
+    twin.parent.mkdir(parents=True)
+    Image.fromarray(noise(99)).save(twin)
+    assert "found 'ant', as several are called" in compare(objects={"ant": {"box": [0, 0, 9, 9]}}).error
+
+
+def test_too_many_photos_are_refused_before_they_are_read(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reproduce.comparing.compare._MOST_PHOTOS", 2)
+    monkeypatch.setattr("reproduce.comparing.compare.read_photo", lambda name: 1 / 0)
+    assert "photos: expected at most 2" in compare().error
+
+
+def test_photos_do_not_stay_in_memory(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Photo] = []
+    monkeypatch.setattr(
+        "reproduce.comparing.compare.read_photo", lambda name: seen.append(read_photo(name)) or seen[-1]
+    )
+    alive: list[int] = []
+    explain = Sensitivity.explain
+
+    def counting(*arguments: Any, **named: Any) -> Any:
+        kept = [weakref.ref(photo.pixels) for photo in seen]
+        seen.clear()
+        alive.append(sum(reference() is not None for reference in kept))
+        return explain(*arguments, **named)
+
+    monkeypatch.setattr(Sensitivity, "explain", counting)
+    assert compare("--methods", "sensitivity", "--measures", "sparsity").code == 0
+    assert alive == [0, 0, 0]
+
+
+def test_each_pool_is_looked_through_once(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reproduce import subject
+
+    monkeypatch.setattr(subject, "pool", counted := _counting_function(subject.pool))
+    compare("--methods", "marginal,random")
+    # Of three photos, and for the other seed of one.
+    assert len(counted.calls) == 4
+
+
+class _counting_function:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.calls: list[int] = []
+        self._function = function
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.calls.append(1)
+        return self._function(*arguments, **named)
+
+
+def test_a_dry_run_says_what_is_impossible(compare: Compare) -> None:
+    methods = [{"method": "prediction_difference", "l": 1}]
+    assert compare(methods=methods).error == compare("--dry-run", methods=methods).error
+    assert "squares of at most 32" in compare("--dry-run", measures=[{"measure": "pixel_flipping", "square": 33}]).error
+
+
+def test_files_of_networks_with_odd_names_are_linked(compare: Compare, home: Path) -> None:
+    content = networks.onnx_path("tiny").read_bytes()
+    odd = ["50% #1?.onnx", "x" * 200 + "1.onnx", "x" * 200 + "2.onnx"]
+    for name in odd:
+        (home / name).write_bytes(content)
+    done = compare("--methods", "random", "--measures", "sparsity", networks=odd, cards=dict.fromkeys(odd, "tiny"))
+    assert done.code == 0, done.err
+    page = done.files[0]
+    linked = [unquote(link) for link in re.findall(r'<a href="([^"#]+)"', page.read_text())]
+    assert len([link for link in linked if link.endswith(".pdf")]) == 5
+    assert all((page.parent / link).exists() for link in linked)
+
+
+def test_pictures_of_maps_are_small_in_the_page_and_names_are_no_formulas(reproduce: Reproduce, home: Path) -> None:
+    methods = [{"method": "random", "name": "a$^$_*b*"}, {"method": "sensitivity", "name": "<i>$x^$"}]
+    comparison = write_comparison(home, methods=methods, measures=["sparsity"])
+    done = reproduce("compare", comparison, *CHEAP, "--pool", home / "pool", "--profile", "quick")
+    assert done.code == 0, done.err
+    page = done.files[0].read_text()
+    ((kind, content),) = re.findall(r'<div [^>]*class="maps"[^>]*><img src="data:image/(\w+);base64,([^"]+)"', page)
+    assert kind == "jpeg"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as shown, Image.open(done.files[4]) as drawn:
+        assert shown.size == drawn.size  # neither is as wide as the page
+        difference = np.asarray(shown, float) - np.asarray(drawn.convert("RGB"), float)
+    assert np.abs(difference).mean() < 10  # of 255: nearly all of so small a picture is edges and noise
+    assert r"| a$^$\_\*b\* |" in (done.files[0].parent / "table.md").read_text()
+
+
+def test_where_fewer_photos_have_a_value_it_is_said_of_how_many(compare: Compare) -> None:
+    done = compare("--methods", "rise", "--measures", "repeatability,sparsity")
+    page, markdown = done.files[0].read_text(), (done.files[0].parent / "table.md").read_text()
+    assert "<small>1 photo</small>" in page
+    assert markdown.count("(1 photo)") == 1
+
+
+def test_a_parameter_that_shows_late_names_its_method(compare: Compare) -> None:
+    assert "rise, before Tiny: cells: expected" in compare(methods=[{"method": "rise", "cells": 1000}]).error

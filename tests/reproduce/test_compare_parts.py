@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -11,16 +12,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import stats
 
-from predict_diff.errors import ResultError
+from predict_diff.caffe.preprocess import Preprocessing
+from predict_diff.errors import ImageError, ResultError
 from predict_diff.measures import rank_correlation
 from predict_diff.methods.method import Passes
 from predict_diff.targets import Target
+from reproduce.comparing.configuration import Region
 from reproduce.comparing.estimate import Speed
+from reproduce.comparing.measuring import Measured
+from reproduce.comparing.objects import region_seen
 from reproduce.comparing.random_map import RandomMap
+from reproduce.comparing.results import Results
 from reproduce.comparing.storing import Store, Stored
 from reproduce.comparing.summary import over_networks, paired_difference, summaries
+from reproduce.comparing.table import cell
+from reproduce.photos import Photo
+from reproduce.verifying.interval import Interval
 
 IDENTITY = {"method": "rise", "seed": 0}
 
@@ -145,6 +155,74 @@ def test_differences_are_of_the_photos_that_both_have() -> None:
     assert (found.mean, found.count) == (2.0, 1)
     assert math.isnan(found.low)
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+def test_the_best_is_found_even_if_another_has_the_best_mean_of_other_photos() -> None:
+    better = {photo: 0.5 + 0.01 * photo for photo in range(4)}
+    worse = {photo: value - 0.4 for photo, value in better.items()}
+    values = {"few": {0: 0.4, 1: 0.42, 5: 9.0}, "better": better, "worse": worse}
+    found = summaries(values, "higher")
+    assert found["few"].interval.mean > found["better"].interval.mean
+    assert found["better"].best
+
+
+def test_a_cell_says_of_how_many_photos_it_is_if_not_of_all() -> None:
+    assert cell(Interval(0.5, 0.4, 0.6, 5), 5) == "0.5 (0.4 to 0.6)"
+    assert cell(Interval(0.5, -0.4, 0.6, 4), 5) == "0.5 (−0.4 to 0.6, 4 photos)"
+    assert cell(Interval(0.5, math.nan, math.nan, 1), 5) == "0.5 (1 photo)"
+    assert cell(Interval(0.5, math.nan, math.nan, 1), 1) == "0.5"
+
+
+def test_curves_are_of_the_photos_that_have_one() -> None:
+    def outcome(scores: list[float] | None) -> Any:
+        curve = {} if scores is None else {("rise", "deletion"): Measured(0.0, {"scores": np.array(scores)})}
+        return SimpleNamespace(measured=curve)
+
+    comparison: Any = None
+    first, second = (
+        [outcome([1, 0]), outcome(None), outcome([3, 0])],
+        [outcome([3, 2]), outcome([1, 1]), outcome([5, 4])],
+    )
+    found = Results(comparison, {"a": first, "b": second}).curve("deletion", "rise")
+    np.testing.assert_array_equal(found, [[2, 1], [4, 2]])
+    assert Results(comparison, {"a": first[1:2], "b": second[1:2]}).curve("deletion", "rise") is None
+
+
+# --- where objects are ---
+
+
+@pytest.mark.parametrize("options", [
+    {"resize": "warp", "resize_to": 40},
+    {"resize": "square"},
+    {"resize": "square", "antialias": True},
+    {"resize": "none"},
+])  # fmt: skip
+@pytest.mark.parametrize("size", [(90, 60), (61, 151), (37, 33)])
+def test_an_object_is_where_the_network_sees_it(tmp_path: Path, options: dict[str, Any], size: tuple[int, int]) -> None:
+    height, width = size
+    # A white rectangle, off the centre, on a black photo.
+    box = [height // 3, width // 2, height // 4, width // 8]
+    row, column, rows, columns = box
+    marked = np.zeros((height, width, 3), np.float32)
+    marked[row : row + rows, column : column + columns] = 1
+    preprocessing = Preprocessing(input_size=32, raw_scale=1, **options)
+    classifier: Any = SimpleNamespace(preprocessing=preprocessing, card=SimpleNamespace(title="Tiny"))
+    photo = Photo("marked", marked, "", "", "")
+    seen = preprocessing(marked)[0] > 0.5
+    assert 0 < seen.mean() < 0.5
+    Image.fromarray((255 * marked).astype(np.uint8)).save(tmp_path / "it.mask.png")
+    for region in (Region(box=box), Region(mask="it.mask.png")):
+        np.testing.assert_array_equal(region_seen(region, photo, classifier, tmp_path / "c.yaml"), seen)
+
+
+def test_an_object_beside_what_the_network_sees_is_one_line(tmp_path: Path) -> None:
+    classifier: Any = SimpleNamespace(
+        preprocessing=Preprocessing(input_size=32, resize="square"), card=SimpleNamespace(title="Tiny")
+    )
+    photo = Photo("wide", np.zeros((40, 200, 3), np.float32), "", "", "")
+    for box, words in (([0, 0, 40, 50], "found it nowhere"), ([0, 60, 40, 100], "found it all over")):
+        with pytest.raises(ImageError, match=f"c.yaml: objects: wide: .*{words}; correct the box"):
+            region_seen(Region(box=box), photo, classifier, tmp_path / "c.yaml")
 
 
 # --- the random map ---

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from conftest import CHEAP, Reproduce, noise
 from PIL import Image
 from test_report import finding, verdicts
@@ -123,6 +124,26 @@ def page(reproduce: Reproduce, home: Path) -> Path:
     few = ("--networks", "tiny", "--photos", photo, "--pool", home / "pool", *CHEAP)
     (path,) = reproduce("report", "--figures", "figure1", "--no-verify", *few).files
     return path
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_a_comparison_renders(reproduce: Reproduce, home: Path, browser: Browser, width: int) -> None:
+    Image.fromarray(noise(4)).save(home / "data" / "photos" / "ant.png")
+    comparison = home / "insects.yaml"
+    methods = ["sensitivity", {"method": "random", "name": "a-name-without-a-place-to-break-it-that-is-rather-long"}]
+    fields = {"title": "Insects", "photos": ["ant"], "networks": ["tiny"], "methods": methods}
+    comparison.write_text(yaml.safe_dump({**fields, "measures": ["deletion", "sparsity", "total_variation"]}))
+    page = reproduce("compare", comparison, "--pool", home / "pool", *CHEAP).files[0]
+    browser.open(page, width)
+    assert [event for event in browser.events if event["method"] in TROUBLE] == []
+    assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert browser.value("document.images.length") == 3
+    fetched = [event["params"]["request"]["url"] for event in browser.events if event["method"] == REQUEST]
+    assert fetched[0] == page.absolute().as_uri()
+    assert all(url.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")) for url in fetched[1:])
+    assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
+    # Many columns would be too small on a narrow screen: they scroll by themselves.
+    assert browser.value("document.querySelector('.maps img').clientWidth") >= 56 * 16
 
 
 @pytest.mark.parametrize("width", [1280, 400])
