@@ -30,6 +30,7 @@ from .refinement import shared_windows
 from .result import RelevanceMap, versions
 from .samplers import Sampler
 from .samplers.drawing import draw
+from .samplers.sampler import checked_seed
 from .targets import Measure, Target
 from .windows import WindowGrid
 
@@ -82,7 +83,7 @@ def prediction_difference(
     Raises
     ------
     ConfigurationError
-        If S or a size is impossible, or `coarser` is of another configuration.
+        If S, a size or the seed is impossible, or `coarser` is of another configuration.
     ResultError
         If the journal is of another configuration, another process's, or cannot be written.
     """
@@ -121,7 +122,7 @@ def make_plan(
         "photo_sha256": hashlib.sha256(x.tobytes()).hexdigest(),
         "sampler": sampler.describe(),
         "samples": samples,
-        "seed": seed,
+        "seed": checked_seed(seed),
         "laplace_instances": instances,
         "faults": faults.describe(),
         "versions": versions(),
@@ -235,10 +236,16 @@ def marginalise(
         If the network gives NaN or infinity.
     """
     predictions = evaluator.evaluate(x, windows, patches)  # p(c | x')
-    if not np.isfinite(predictions).all():
-        name = evaluator.network.name
-        raise NetworkError(f"{name}: expected finite predictions, found NaN or infinity; check the network's weights")
+    check_finite(evaluator.network, predictions, "predictions")
     return expectation(predictions)  # p(c | x \ x_w) := sum_w / S
+
+
+def check_finite(network: Predictor, values: NDArray[np.floating], what: str) -> None:
+    """NetworkError if a network has given NaN or infinity."""
+    if not np.isfinite(values).all():
+        raise NetworkError(
+            f"{network.name}: expected finite {what}, found NaN or infinity; check the network's weights"
+        )
 
 
 def measures_of(network: Predictor, targets: Sequence[Target], by_position: bool = False) -> tuple[Measure, ...]:

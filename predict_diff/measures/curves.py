@@ -10,6 +10,7 @@ from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
 from ..errors import ConfigurationError, ImageError, ResultError
+from ..methods.checking import whole
 from ..top_pixels import finite_values
 from .maps import Array, check_varies
 from .scores import Scores, checked_scores, parts
@@ -151,8 +152,7 @@ def curve(scores: Scores, start: Image, end: Image, ranks: NDArray[np.int64], st
     last : int
         So many ranks are changed in the end; 0 for all.
     """
-    if steps < 1:
-        raise ConfigurationError(f"steps: expected at least 1, found {steps}; 100 make a smooth curve")
+    steps = whole("steps", steps)
     last = last or int(ranks.max()) + 1
     # Whole ranks, as evenly as they come.
     limits = np.rint(np.linspace(0, last, min(steps, last) + 1)).astype(np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigurationError
+from ..methods.checking import whole
 from .curves import Curve, Image, checked_baseline, checked_image_and_map, curve, in_order
 from .scores import Scores
 
@@ -70,15 +71,11 @@ def pixel_flipping(
     x, values = checked_image_and_map(x, relevance)
     if order not in get_args(Order):
         raise ConfigurationError(f"order: expected {' or '.join(get_args(Order))}, found '{order}'")
-    if not 1 <= square <= max(values.shape):
-        raise ConfigurationError(f"square: expected a side of 1 to {max(values.shape)} pixels, found {square}")
-    numbers = squares(values.shape, square)
+    numbers = squares(values.shape, whole("square", square, max(values.shape), ", the image's size"))
     count = int(numbers.max()) + 1
-    if flips is not None and not 1 <= flips <= count:
-        raise ConfigurationError(f"flips: expected 1 to {count}, the number of squares, found {flips}")
+    last = count if flips is None else whole("flips", flips, count, ", the number of squares")
     means = np.bincount(numbers.ravel(), values.ravel()) / np.bincount(numbers.ravel())
     ranks = in_order(means if order == "morf" else -means)[numbers]
-    last = flips or count
     return curve(scores, x, checked_baseline(baseline, x), ranks, last if steps is None else steps, last)
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.ndimage import distance_transform_edt
 
 from ..errors import ConfigurationError, ResultError
 from ..top_pixels import finite_values, top_pixels
@@ -144,7 +145,5 @@ def pointing_game(relevance: ArrayLike, region: Mask | Box, tolerance: float = 0
     check_varies(values)
     if not tolerance >= 0:
         raise ConfigurationError(f"tolerance: expected a number of pixels, 0 or more, found {tolerance}")
-    inside = np.argwhere(mask)
-    largest = np.argwhere(values == values.max())
-    hits = [np.square(inside - place).sum(axis=1).min() <= tolerance**2 for place in largest]
-    return float(np.mean(hits))
+    distances = distance_transform_edt(~mask)
+    return float(np.mean(distances[values == values.max()] <= tolerance))

@@ -44,7 +44,8 @@ def share_of_absolute(values: Array, weights: NDArray[np.floating] | NDArray[np.
         If the relevance is zero everywhere.
     """
     absolute = np.abs(values)
-    total = float(absolute.sum())
-    if total == 0:
+    largest = float(absolute.max())
+    if largest == 0:
         raise ResultError("map: expected some relevance, found zero everywhere; no share of it can lie anywhere")
-    return min(1.0, float((absolute * weights).sum()) / total)
+    absolute /= largest  # then no sum overflows
+    return min(1.0, float((absolute * weights).sum()) / float(absolute.sum()))

@@ -67,7 +67,8 @@ class Convergence:
         """
         if not 0 < level < np.inf:
             raise ConfigurationError(f"level: expected a positive standard error, found {level}")
-        return max(1, ceil((self._scale / level) ** 2))
+        # Rounding must not add one to a whole number.
+        return max(1, ceil((self._scale / level) ** 2 * (1 - 1e-12)))
 
     @property
     def _scale(self) -> float:
@@ -109,10 +110,7 @@ def convergence(samples: Sequence[int], maps: ArrayLike, errors: ArrayLike | Non
         If the maps have another shape, hold NaN or infinity (as errors at S = 1 do), or one is the same everywhere; or
         there is one seed and no errors.
     """
-    counts = np.asarray(samples)
-    whole = counts.ndim == 1 and counts.size > 0 and np.issubdtype(counts.dtype, np.integer)
-    if not whole or counts[0] < 1 or (np.diff(counts) <= 0).any():
-        raise ConfigurationError(f"S: expected whole numbers that rise, from 1 on, found {list(samples)}")
+    counts = _rising(samples)
     stacked = finite_values(maps, "maps", dimensions=4)
     if len(stacked) != len(counts):
         raise ResultError(f"maps: expected one group for each of {len(counts)} S, found {len(stacked)}")
@@ -135,7 +133,7 @@ def convergence(samples: Sequence[int], maps: ArrayLike, errors: ArrayLike | Non
         for group in stacked
     ]
     error = np.sqrt(squared.reshape(len(counts), -1).mean(axis=1))
-    return Convergence(counts.astype(np.int64), error, np.array(alike, np.float64))
+    return Convergence(counts, error, np.array(alike, np.float64))
 
 
 def converge(
@@ -164,11 +162,13 @@ def converge(
     Raises
     ------
     ConfigurationError
-        If the numbers of samples are not positive and rising, or the seeds not different ones.
+        If the numbers of samples are not positive and rising, or the seeds not different ones (before anything is
+        computed); or there is no such target.
     ResultError
         As `convergence`.
     """
-    if not seeds or len(set(seeds)) < len(seeds):
+    _rising(samples)
+    if len(seeds) == 0 or len(set(seeds)) < len(seeds):
         raise ConfigurationError(f"seeds: expected different ones, found {list(seeds)}; each stands for another run")
     found = [[explain(count, seed) for seed in seeds] for count in samples]
     maps = [[_map(entry, target) for entry in group] for group in found]
@@ -180,7 +180,19 @@ def converge(
     return convergence(samples, np.array(maps), np.array(errors) if known else None)
 
 
+def _rising(samples: Sequence[int]) -> NDArray[np.int64]:
+    """The numbers of samples. ConfigurationError unless they are positive and rising."""
+    counts = np.asarray(samples)
+    whole = counts.ndim == 1 and counts.size > 0 and np.issubdtype(counts.dtype, np.integer)
+    if not whole or counts[0] < 1 or (np.diff(counts) <= 0).any():
+        raise ConfigurationError(f"S: expected whole numbers that rise, from 1 on, found {list(samples)}")
+    return counts.astype(np.int64)
+
+
 def _map(entry: RelevanceMap | NDArray[np.floating], target: int) -> NDArray[np.floating]:
+    count = len(entry.targets) if isinstance(entry, RelevanceMap) else len(entry)
+    if not 0 <= target < count:
+        raise ConfigurationError(f"target: expected the number of a map, 0 to {count - 1}, found {target}")
     maps = entry.maps_of([target]) if isinstance(entry, RelevanceMap) else entry[[target]]
     return np.asarray(maps[0])
 

@@ -109,8 +109,12 @@ def total_variation(values: ArrayLike) -> float:
         If the values are no map, or hold NaN or infinity.
     """
     array = finite_values(values, "map", dimensions=2)
+    largest = float(np.abs(array).max())
+    if largest == 0:
+        return 0.0
+    array = array / largest  # then no norm overflows, and none vanishes
     variation = sum(float(np.abs(np.diff(array, axis=axis)).sum()) for axis in (0, 1))
-    return variation / float(np.linalg.norm(array)) if variation else 0.0
+    return variation / float(np.linalg.norm(array))
 
 
 def _absolute(values: ArrayLike) -> Array:

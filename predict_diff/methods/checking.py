@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,15 +39,16 @@ def subject(
             f"{network.name}: expected one image of shape {network.input_shape}, found {x.shape}; prepare it as the "
             f"network sees images, and pass one at a time"
         )
-    if x.dtype.kind not in "fiu" or not np.isfinite(x).all():
-        found = "NaN or infinity" if x.dtype.kind == "f" else f"values of {x.dtype}"
+    image = _in_single_precision(x) if x.dtype.kind in "fiu" else None
+    if image is None or not np.isfinite(image).all():
+        found = f"values of {x.dtype}" if image is None else "NaN, infinity or numbers too large for float32"
         raise ImageError(f"image: expected finite numbers, found {found}; check how the image was prepared")
     for target in [targets] if isinstance(targets, Target | str) else targets:
         if isinstance(targets, Target | str) or not isinstance(target, Target):
             raise ConfigurationError(
                 f"targets: expected a list of targets, such as [Target('prob', (281,))], found {targets!r}"
             )
-    return np.ascontiguousarray(x, np.float32), checked_targets(network, targets, None)
+    return image, checked_targets(network, targets, None)
 
 
 def whole(name: str, value: int, most: float = np.inf, why: str = "") -> int:
@@ -88,7 +89,7 @@ def baseline_image(baseline: ArrayLike, x: NDArray[np.float32]) -> NDArray[np.fl
     Raises
     ------
     ConfigurationError
-        If it is none of these, or not finite.
+        If it is none of these, or not finite in float32.
     """
     try:
         values = np.asarray(baseline, np.float64)
@@ -101,6 +102,11 @@ def baseline_image(baseline: ArrayLike, x: NDArray[np.float32]) -> NDArray[np.fl
             f"baseline: expected one number, {len(x)} for the channels, or an image of shape {x.shape}, found shape "
             f"{values.shape}"
         )
-    if not np.isfinite(values).all():
+    if not np.isfinite(_in_single_precision(values)).all():
         raise ConfigurationError("baseline: expected finite numbers, found something else among them")
     return np.broadcast_to(values, x.shape)
+
+
+def _in_single_precision(values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what does not fit is infinite then
+        return np.ascontiguousarray(values, np.float32)

@@ -9,6 +9,7 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
+from ..algorithm import check_finite
 from ..errors import ConfigurationError
 from ..network.minibatch import photos_that_fit
 from ..network.network import Network
@@ -86,7 +87,7 @@ def mean_gradients(
     ConfigurationError
         If the batch size is not positive.
     NetworkError
-        If the network has no gradient.
+        If the network has no gradient, or it is not finite.
     """
     size = size_of_batch(batch_size) or _suggested(network, count)
     with keeping_gradient(network):
@@ -96,6 +97,7 @@ def mean_gradients(
                 images = [image(number) for number in range(first, min(first + size, count))]
                 batch = np.stack(images + images[-1:] * (size - len(images))).astype(np.float32)
                 gradient = network.gradient(batch, begin.blob, begin.index)
+                check_finite(network, gradient, "gradients")
                 total += gradient[: len(images)].sum(axis=0, dtype=np.float64)
             yield total / count
 

@@ -13,7 +13,10 @@ from ..targets import Target
 
 
 class Passes(NamedTuple):
-    """How often the network computes one image: what a method costs on any machine."""
+    """How often the network computes one image: what a method costs on any machine.
+
+    What fills up a batch, and what an incremental evaluator saves, does not count.
+    """
 
     forward: int
     backward: int = 0
@@ -22,7 +25,8 @@ class Passes(NamedTuple):
 class Method(Protocol):
     """Explains one image. Signed where the method is: positive is evidence for the target.
 
-    The same image, targets and seed give the same map, whatever the batch size.
+    The same image, targets, seed and batch size give the same map to the last bit; another batch size, which is chosen
+    from free memory unless it is said, changes no more than the network's last bits.
     """
 
     def explain(

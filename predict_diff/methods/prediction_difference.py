@@ -162,17 +162,21 @@ class PredictionDifference(Parameters):
             if self.k not in (None, k):
                 raise ConfigurationError(f"k: expected {k}, that of the sampler, found {self.k}; leave it out")
             return k, k
-        k = window_side(shape, None if self.l is None else self.l - 1) if self.k is None else self.k
-        k = whole("k", k, side, ", to fit into the image")
+        most = None if self.l is None else whole("l", self.l) - 1
+        k = whole("k", window_side(shape, most) if self.k is None else self.k, side, ", to fit into the image")
         if self.sampler == "marginal":
             return k, k
-        l = min(k + BORDER, side) if self.l is None else self.l
+        l = min(k + BORDER, side) if self.l is None else whole("l", self.l, side, ", to fit into the image")
+        if self.l is not None and l <= k:
+            raise ConfigurationError(
+                f"l: expected more than k = {k}, so that there is a surround to condition on, found {l}"
+            )
         if l == k:
             raise ConfigurationError(
                 f"k: expected less than {side}, the side of the image, so that there is a surround to condition on, "
                 f"found {k}; choose a smaller k"
             )
-        return k, whole("l", l, side, ", to fit into the image")
+        return k, l
 
     def _sampler(self, shape: tuple[int, ...]) -> Sampler:
         """What draws, made from the images of `fit` unless it was given."""

@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..algorithm import check_finite
 from ..errors import ConfigurationError
 from ..network.minibatch import MiniBatchEvaluator, suggested_batch_size
 from ..network.predictor import Predictor
@@ -70,14 +71,17 @@ class Rise(Parameters):
         enlarge = self._enlarging(*shape)
         size = min(size_of_batch(self.batch_size) or suggested_batch_size(network), count)
         evaluator = MiniBatchEvaluator(network, targets, size)
-        total = np.zeros((len(targets), shape[0] * shape[1]))
+        total = np.zeros((len(targets), *shape))
         for first in range(0, count, size):
             masks = np.stack([self._mask(seed, first + i, *enlarge, *shape) for i in range(min(size, count - first))])
             batch = np.repeat(x[None], size, axis=0)
             batch[: len(masks)] = baseline + masks[:, None] * way
             values = evaluator.run_batch(batch)[: len(masks)].astype(np.float64)
-            total += values.T @ masks.reshape(len(masks), -1)
-        return np.asarray((total / (count * self.p)).reshape(-1, *shape))
+            check_finite(network, values, "predictions")
+            # One after the other: last bits of a product of matrices depend on the batch size and on threads.
+            for value, mask in zip(values, masks, strict=True):
+                total += value[:, None, None] * mask
+        return total / (count * self.p)
 
     def mask(self, seed: int, number: int, height: int, width: int) -> NDArray[np.float64]:
         """A mask, (height, width): 1 where the image shows, 0 where it does not, and between.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..algorithm import check_finite
 from ..network.predictor import Predictor
 from ..sensitivity import sensitivity_map
 from ..targets import Target
@@ -44,7 +45,9 @@ class Sensitivity(Parameters):
         x, targets = subject(network, x, targets)
         starts = [start(network, target, self.probability) for target in targets]
         with keeping_gradient(network):
-            return np.stack([sensitivity_map(network, x, begin) for begin in starts]).astype(np.float64)
+            maps = np.stack([sensitivity_map(network, x, begin) for begin in starts])
+        check_finite(network, maps, "gradients")
+        return maps.astype(np.float64)
 
     def passes(self, shape: tuple[int, ...], targets: int = 1) -> Passes:
         """See `Method.passes`."""

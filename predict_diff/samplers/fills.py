@@ -62,7 +62,7 @@ class ConstantFill(_Fill):
     Raises
     ------
     SamplerError
-        If a value is not finite.
+        If a value is not finite in float32.
     """
 
     def __init__(self, k: int, value: ArrayLike = 0.0) -> None:
@@ -71,7 +71,9 @@ class ConstantFill(_Fill):
             self.value = np.asarray(value, np.float64)
         except (TypeError, ValueError):
             self.value = np.full(1, np.nan)
-        if self.value.ndim > 1 or not self.value.size or not np.isfinite(self.value).all():
+        with np.errstate(over="ignore"):  # what does not fit is infinite then
+            finite = np.isfinite(self.value.astype(np.float32)).all()
+        if self.value.ndim > 1 or not self.value.size or not finite:
             raise SamplerError(f"value: expected a finite number, or one for each channel, found {value!r}")
 
     def _patches(self, x: NDArray[np.float32], windows: NDArray[np.int64]) -> NDArray[np.float32]:

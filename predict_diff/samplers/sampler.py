@@ -75,12 +75,19 @@ def stream(seed: int, row: int, column: int, purpose: str) -> np.random.Generato
     ConfigurationError
         If the seed is not such a number.
     """
-    if not 0 <= seed < 2**64:
-        raise ConfigurationError(f"seed: expected a whole number from 0 to 2**64 - 1, found {seed}; choose another one")
-    key = np.array([seed, _purpose_word(purpose)], np.uint64)
+    key = np.array([checked_seed(seed), _purpose_word(purpose)], np.uint64)
     # The first word counts the least: the generator counts through the first two.
     counter = np.array([0, 0, row, column], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def checked_seed(seed: int) -> int:
+    """A seed as Python's int. ConfigurationError unless it is a whole number from 0 to 2**64 - 1."""
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise ConfigurationError(
+            f"seed: expected a whole number from 0 to 2**64 - 1, found {seed!r}; choose another one"
+        )
+    return int(seed)
 
 
 @cache

@@ -234,16 +234,19 @@ def test_what_does_not_fit_is_refused_in_a_line(measure):
     ]:
         with pytest.raises(ConfigurationError, match=message):
             measure(score, x, relevance, baseline=baseline)
-    with pytest.raises(ConfigurationError, match="steps: expected at least 1, found 0"):
-        measure(score, x, relevance, steps=0)
+    for steps in (0, 10.0, "all"):
+        with pytest.raises(ConfigurationError, match=f"steps: expected a whole number, 1 or more, found {steps!r}"):
+            measure(score, x, relevance, steps=steps)
 
 
 def test_impossible_settings_are_refused():
     x, score, relevance = image(), linear(image(1)), np.random.default_rng(0).normal(size=SHAPE[1:])
     for settings_, message in [
         ({"order": "random"}, "order: expected morf or lerf, found 'random'"),
-        ({"square": 0}, "square: expected a side of 1 to 7 pixels, found 0"),
-        ({"square": 2, "flips": 13}, "flips: expected 1 to 12, the number of squares, found 13"),
+        ({"square": 0}, "square: expected a whole number, from 1 to 7, the image's size, found 0"),
+        ({"square": 2.0}, "square: expected a whole number, .* found 2.0"),
+        ({"square": 2, "flips": 13}, "flips: expected a whole number, from 1 to 12, the number of squares, found 13"),
+        ({"flips": 2.5}, "flips: expected a whole number, .* found 2.5"),
     ]:
         with pytest.raises(ConfigurationError, match=message):
             pixel_flipping(score, x, relevance, **settings_)

@@ -1,5 +1,7 @@
 """Localisation: planted boxes, cases by hand, nulls, and regions that are none."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -106,8 +108,15 @@ def test_a_hit_is_a_distance_no_larger_than_the_tolerance(box, row, column, tole
         max(low - place, 0, place - (low + size - 1))
         for place, low, size in zip((row, column), box[:2], box[2:], strict=True)
     ]
-    expected = outside[0] ** 2 + outside[1] ** 2 <= tolerance**2
+    expected = math.hypot(*outside) <= tolerance
     assert pointing_game(one_hot(row, column), box, tolerance) == expected
+
+
+@pytest.mark.parametrize(("down", "right"), [(1, 1), (1, 2), (2, 3), (3, 4), (5, 7), (8, 11)])
+def test_a_tolerance_of_the_very_distance_is_a_hit(down, right):
+    distance = math.sqrt(down**2 + right**2)
+    assert pointing_game(one_hot(down, right), (0, 0, 1, 1), distance) == 1
+    assert pointing_game(one_hot(down, right), (0, 0, 1, 1), math.nextafter(distance, 0)) == 0
 
 
 def test_of_several_largest_pixels_each_has_its_share_of_the_hit():

@@ -109,6 +109,33 @@ def test_levels_and_the_line_agree_with_their_definitions(error, level):
     assert needed == 1 or scale / math.sqrt(needed - 1) >= level * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("needed", [1, 3, 49, 50, 98, 103, 107, 161])
+def test_the_line_reaches_its_own_error_at_its_own_s(needed):
+    found = Convergence(np.array([1]), np.array([1.0]), np.array([1.0]))
+    assert found.expected_samples(1 / needed) == needed**2
+
+
+def test_nothing_is_computed_before_the_request_is_known_to_be_possible():
+    computed = []
+
+    def explain(samples, seed):
+        computed.append((samples, seed))
+        return TRUTH[None]
+
+    for samples, seeds in [([4, 2], [0, 1]), ([0, 1], [0, 1]), ([], [0]), ([1, 2], []), ([1, 2], np.array([3, 3]))]:
+        with pytest.raises(ConfigurationError, match="expected"):
+            converge(explain, samples, seeds)
+    assert not computed
+    converge(explain, [1, 2], np.array([3, 4]))
+    assert len(computed) == 4
+
+
+@pytest.mark.parametrize("target", [1, -1])
+def test_maps_that_are_not_there_are_refused(target):
+    with pytest.raises(ConfigurationError, match=f"target: expected the number of a map, 0 to 0, found {target}"):
+        converge(noisy, [1, 2], target=target)
+
+
 def test_what_does_not_vary_has_no_error_and_no_exponent():
     found = converge(lambda samples, seed: TRUTH[None], [1, 2, 4])
     assert found.standard_error.tolist() == found.expected.tolist() == [0, 0, 0]

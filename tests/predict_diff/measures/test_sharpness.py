@@ -69,6 +69,13 @@ def test_total_variation_ignores_scale_and_falls_when_a_map_is_averaged():
     assert total_variation(averaged) < total_variation(values)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e200, 1e307])
+def test_the_unit_does_not_matter_however_small_or_large(unit):
+    values = noise(9, 8)
+    for measure in (total_variation, share_in_top, gini, hoyer):
+        assert measure(values * unit) == pytest.approx(measure(values))
+
+
 @pytest.mark.parametrize("value", [0, 3])
 def test_a_constant_map_does_not_vary(value):
     assert total_variation(np.full((4, 5), value)) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_networks import Counting, as_function, linear
+from known_networks import Counting, as_function, linear, quadratic
 from numpy.typing import NDArray
 
 from predict_diff.errors import NetworkError, PredictDiffError
@@ -82,6 +82,13 @@ class TestEveryMethod:
         assert maps.shape == (1, *shape[1:])
         assert np.isfinite(maps).all()
 
+    @pytest.mark.parametrize("what", [np.nan, 3e38])
+    def test_refuses_a_network_that_gives_no_finite_numbers(self, method: Method, what: float) -> None:
+        images = np.random.default_rng(3).normal(size=(6, 1, 6, 9)).astype(np.float32)
+        network = quadratic(np.full((3, 1, 6, 9), what))
+        with pytest.raises(NetworkError, match=r"expected finite .*found NaN or infinity"):
+            fitted(method, images[1:]).explain(network, images[0], [Target("fc", (1,))])
+
     def test_has_the_parameters_that_it_was_made_with(self, method: Method) -> None:
         again = type(method)(**method.get_params())  # scikit-learn's clone
         assert again.get_params() == method.get_params()
@@ -94,6 +101,7 @@ class TestEveryMethod:
             (lambda x: x[None], TARGETS, r"expected one image of shape \(3, 14, 14\), found \(1, 3, 14, 14\)"),
             (lambda x: x.transpose(1, 2, 0), TARGETS, r"expected one image of shape .* found \(14, 14, 3\)"),
             (lambda x: np.where(x == x.max(), np.nan, x), TARGETS, "image: expected finite numbers, found NaN"),
+            (lambda x: x.astype(float) * 1e39, TARGETS, "image: expected finite numbers, found NaN, infinity or num"),
             (lambda x: x.astype(str), TARGETS, "image: expected finite numbers, found values of <U32"),
             (lambda x: x, [], "targets: expected at least one, found none"),
             (lambda x: x, TARGETS[0], "targets: expected a list of targets"),

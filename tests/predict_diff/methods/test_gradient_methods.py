@@ -226,6 +226,7 @@ class TestScoreBeforeTheSoftmax:
             r"baseline: expected one number, 3 for the channels.*found shape \(2,\)",
         ),
         (IntegratedGradients(baseline=np.inf), "baseline: expected finite numbers"),
+        (IntegratedGradients(baseline=1e39), "baseline: expected finite numbers"),
         (IntegratedGradients(baseline="black"), "baseline: expected"),
         (SmoothGrad(n=2.0), "n: expected a whole number, 1 or more, found 2.0"),
         (SmoothGrad(sigma=-0.1), "sigma: expected a share of the image's range, 0 or more, found -0.1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,19 @@ def test_the_batch_size_does_not_matter(network: Network, x: Array, photos: Arra
         np.testing.assert_allclose(other, maps[0], rtol=0, atol=1e-4)
 
 
+def test_seeds_may_be_numpys_and_have_to_be_whole(network: Network, x: Array, photos: Array, tmp_path: Path) -> None:
+    method = marginal().fit(photos[1:])
+    expected = method.relevance_map(network, x, TARGETS, seed=3)
+    journal = tmp_path / "journal.h5"
+    found = method.relevance_map(network, x, TARGETS, seed=np.int64(3), journal=journal)
+    found.save(tmp_path / "map.h5")
+    np.testing.assert_array_equal(found.maps, expected.maps)
+    np.testing.assert_array_equal(method.relevance_map(network, x, TARGETS, 3, journal=journal).maps, expected.maps)
+    for sampler in ("marginal", ConstantFill(4)):  # also where nothing is drawn
+        with pytest.raises(ConfigurationError, match=r"seed: expected a whole number from 0 .* found 1\.5"):
+            marginal(sampler=sampler).fit(photos[1:]).explain(network, x, TARGETS, seed=1.5)
+
+
 def test_images_of_the_fit_are_drawn_from_until_the_next(network: Network, x: Array, photos: Array) -> None:
     method = marginal(instances=100)
     first = method.fit(photos[1:30]).explain(network, x, TARGETS)
@@ -110,7 +124,9 @@ def test_n_is_the_number_of_images_unless_it_is_said(network: Network, x: Array,
         ({"k": 15}, "k: expected a whole number, from 1 to 14, to fit into the image, found 15"),
         ({"sampler": "conditional", "k": 14}, "expected less than 14"),
         ({"sampler": "conditional", "l": 15}, "l: expected a whole number, from 1 to 14"),
-        ({"sampler": "conditional", "l": 3}, "l: expected|smaller than the outer patch"),
+        ({"sampler": "conditional", "l": 3}, "l: expected more than k = 4.*found 3"),
+        ({"sampler": "conditional", "l": 4}, "l: expected more than k = 4.*found 4"),
+        ({"k": None, "l": "14"}, "l: expected a whole number, 1 or more, found '14'"),
         ({"sampler": "random"}, "expected conditional, marginal or a sampler, found 'random'"),
         ({"sampler": None}, "expected conditional, marginal or a sampler, found None"),
         ({"stride": 5}, "stride: expected 1 to k = 4"),

@@ -10,6 +10,7 @@ from skimage.transform import resize
 
 from predict_diff.errors import ConfigurationError
 from predict_diff.methods import Rise
+from predict_diff.network.function import FunctionNetwork
 from predict_diff.network.network import Network
 from predict_diff.samplers import stream
 from predict_diff.targets import Target
@@ -66,6 +67,19 @@ def test_elsewhere_shows_the_baseline(network: Network, x: NDArray[np.float32]) 
     same = Rise(masks=5, baseline=x).explain(network, x, TARGETS)  # masks change nothing
     masks = np.mean([Rise().mask(0, number, 14, 14) for number in range(5)], axis=0)
     np.testing.assert_allclose(same[0], network.run(x, "prob")["prob"][0, 2] * masks / 0.5, rtol=1e-5)
+
+
+def test_the_batch_size_changes_no_bit_that_the_classifier_does_not_change() -> None:
+    image = np.random.default_rng(0).normal(size=(1, 64, 70)).astype(np.float32)
+
+    def classify(images: NDArray[np.float32]) -> NDArray[np.float64]:
+        p = np.array([1 / (1 + np.exp(-one.astype(float).mean())) for one in images])
+        return np.stack([p, 1 - p], axis=1)
+
+    network, targets = FunctionNetwork(classify, image), [Target("prob", (0,)), Target("prob", (1,))]
+    found = [Rise(masks=60, batch_size=size).explain(network, image, targets) for size in (1, 7, 60)]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 @pytest.mark.parametrize("place", [(0, 0), (9, 20), (22, 3), (24, 24)])

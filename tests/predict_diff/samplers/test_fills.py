@@ -168,6 +168,7 @@ def test_inpainting_of_a_photo_smaller_than_the_default_surround_takes_what_ther
         (lambda: ConstantFill(0), "k: expected the side of a window.*found 0"),
         (lambda: MeanFill(2.5), "k: expected.*found 2.5"),
         (lambda: ConstantFill(K, np.nan), "value: expected a finite number.*found nan"),
+        (lambda: ConstantFill(K, 1e39), "value: expected a finite number.*found 1e.39"),
         (lambda: ConstantFill(K, "grey"), "value: expected a finite number.*found 'grey'"),
         (lambda: ConstantFill(K, []), "value: expected a finite number"),
         (lambda: BlurFill(K, 0), "sigma: expected a positive number, found 0"),

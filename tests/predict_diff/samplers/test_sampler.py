@@ -36,7 +36,7 @@ def test_streams_of_neighbours_are_not_correlated():
     assert np.abs(correlation).max() < 5 / np.sqrt(4000)
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64])
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "one", None])
 def test_impossible_seeds_are_refused(seed):
     with pytest.raises(ConfigurationError, match="seed: expected a whole number from 0"):
         stream(seed, 0, 0, "test")
