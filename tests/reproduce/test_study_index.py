@@ -121,10 +121,13 @@ def test_maps_that_are_there_are_only_read(index: Index, tmp_path: Path) -> None
 def test_a_full_disk_ends_the_run_at_once(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (pages,) = index._connection.execute("PRAGMA page_count").fetchone()
     index._connection.execute(f"PRAGMA max_page_count = {pages}")
-    long = "x" * 10_000
+
+    class LongError(NetworkError):
+        def __str__(self) -> str:
+            return "x" * 10_000
 
     def fail(job: StubJob) -> Plan:
-        raise NetworkError(long)
+        raise LongError
 
     monkeypatch.setattr(StubJob, "plan", fail)
     with pytest.raises(ResultError, match=r"study.sqlite: could not be read or written \(database or disk is full\)"):
