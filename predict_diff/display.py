@@ -10,7 +10,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ConfigurationError, ImageError, ResultError
+from .errors import ConfigurationError, ImageError, ResultError, in_short
+from .given_arrays import given_array
 from .plot import PALETTES, Palette, show_colour_bar, show_overlay, show_photo, show_relevance
 from .storage import whole_file
 
@@ -210,21 +211,23 @@ def _png(figure: Figure) -> bytes:
 def _checked_targets(targets: Sequence[int] | None, count: int) -> tuple[int, ...]:
     if targets is None:
         return tuple(range(min(count, TARGETS_AT_MOST)))
-    chosen = tuple(targets)
-    if not chosen or not all(isinstance(number, (int, np.integer)) and 0 <= number < count for number in chosen):
+    chosen = tuple(targets) if isinstance(targets, Iterable) else ()
+    if not chosen or not all(_is_number(number) and 0 <= number < count for number in chosen):
         raise ConfigurationError(
-            f"targets: expected numbers from 0 to {count - 1}, those of the map's targets, found {list(chosen)}"
+            f"targets: expected a list of numbers from 0 to {count - 1}, those of the map's targets, found "
+            f"{in_short(targets)}"
         )
     return chosen
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _checked_photo(photo: ArrayLike, height: int, width: int) -> NDArray[np.float64]:
     """A photo as RGB in [0, 1], (H, W, 3)."""
     expected = f"photo: expected {height} x {width} pixels, as the network sees them, RGB (H, W, 3) or grey (H, W)"
-    try:
-        given = np.asarray(photo)
-    except Exception as error:  # lists of unequal lists, tensors on a GPU
-        raise ImageError(f"{expected}, found a {type(photo).__name__} of which NumPy makes no array") from error
+    given = given_array(photo, "photo")
     values = given.astype(np.float64) / 255 if given.dtype == np.uint8 else given
     if values.ndim == 2:
         values = values[..., None]

@@ -9,9 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Letters of a message, and of a value in one: names and values may come from files that anyone has written.
+_MESSAGE_AT_MOST, _VALUE_AT_MOST = 2000, 160
+
 
 class PredictDiffError(Exception):
-    """Base class: whatever the user can mend."""
+    """Base class: whatever the user can mend.
+
+    Its message is one line, whatever names and values are in it.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(on_one_line(str(message), _MESSAGE_AT_MOST))
 
 
 class ConversionError(PredictDiffError):
@@ -40,6 +49,18 @@ class ResultError(PredictDiffError):
 
 class DownloadError(PredictDiffError):
     """Weights that could not be fetched, or are not what was asked for."""
+
+
+def on_one_line(text: str, most: int) -> str:
+    """A text without line breaks, of so many letters at most: of longer ones the beginning and the end."""
+    text = " ".join(text.split())
+    end = most // 2
+    return text if len(text) <= most else f"{text[: most - end - 5]} ... {text[-end:]}"
+
+
+def in_short(value: object) -> str:
+    """A value as messages show it."""
+    return on_one_line(repr(value), _VALUE_AT_MOST)
 
 
 def closest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ImageError, PredictDiffError
 from .input_spec import InputSpec
 from .methods.prediction_difference import PredictionDifference, SamplerName
 from .network.function import BatchFunction, FunctionNetwork
@@ -125,11 +126,16 @@ def explain(
         raise ConfigurationError(f"spec: expected an InputSpec, found {type(spec).__name__}")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise ConfigurationError(f"seed: expected a whole number, found {seed!r}")
+    if progress is not None and not callable(progress):
+        raise ConfigurationError(f"progress: expected a function of two numbers, found {type(progress).__name__}")
+    if journal is not None and (not isinstance(journal, str | Path) or not Path(journal).name):
+        raise ConfigurationError(f"journal: expected the name of a file, found {journal!r}")
     opened = _opened(model, spec)
     channels, size = _channels_and_size(opened)
     if spec is not None:
-        _check_spec(spec, size, _is_predictor(opened))
+        _check_spec(spec, size, opened)
     xs, several = as_images(images, spec, size, channels)
+    _check_sizes(xs)
     network = _predictor(opened, xs[0], spec, provider)
     others = None if pool is None else as_pool(pool, spec, xs[0].shape)
     method = PredictionDifference(
@@ -147,7 +153,13 @@ def explain(
         targets = find_targets(network, x, wanted, labels)
         kept = _numbered(journal, number) if several and journal is not None else journal
         reported = _over_all(progress, number, len(xs)) if progress is not None else None
-        found.append(method.relevance_map(network, x, targets, seed, reported, kept))
+        try:
+            found.append(method.relevance_map(network, x, targets, int(seed), reported, kept))
+        except MemoryError as error:
+            raise PredictDiffError(
+                f"memory: expected enough for batches of {batch_size or 'the usual size'} and {samples} samples for "
+                f"each window, found too little ({error}); choose a smaller batch_size, k or samples"
+            ) from error
     return found if several else found[0]
 
 
@@ -182,16 +194,31 @@ def _channels_and_size(
     return (shape[0], (shape[1], shape[2])) if len(shape) == 3 else (None, None)
 
 
-def _check_spec(spec: InputSpec, size: tuple[int, int] | None, is_network: bool) -> None:
+def _check_spec(spec: InputSpec, size: tuple[int, int] | None, opened: Predictor | Classifier | BatchFunction) -> None:
     """ConfigurationError if a spec contradicts the classifier, or says what would come too late."""
     wanted = spec.height_and_width
     if None not in (wanted, size) and wanted != size:
         raise ConfigurationError(f"spec, size: expected {size}, which the network insists on, found {wanted}")
+    is_network = _is_predictor(opened)
+    if spec.output is not None and not is_network and not isinstance(opened, Classifier):
+        raise ConfigurationError(
+            f"spec, output: expected none, since a function has but one, found {spec.output!r}; leave it out"
+        )
     if is_network and (spec.softmax or spec.output or spec.layout not in (None, "NCHW")):
         raise ConfigurationError(
             "spec: layout, softmax and output are for files and functions, found a network, which has its own; give "
             "its file instead"
         )
+
+
+def _check_sizes(xs: Sequence[NDArray[np.float32]]) -> None:
+    """ImageError if images differ in shape: one network takes them all."""
+    for number, x in enumerate(xs):
+        if x.shape != xs[0].shape:
+            raise ImageError(
+                f"image {number}: expected shape {xs[0].shape}, that of image 0, found {x.shape}; resize it, or "
+                f"explain it by itself"
+            )
 
 
 def _predictor(
@@ -206,7 +233,8 @@ def _predictor(
     if spec is None:
         return FunctionNetwork(function, x)
     name = str(getattr(function, "__name__", type(function).__name__))
-    return FunctionNetwork(lambda batch: function(spec.laid_out(batch)), x, spec.softmax, name)
+    laid_out = wraps(function, (), ())(lambda batch: function(spec.laid_out(batch)))
+    return FunctionNetwork(laid_out, x, spec.softmax, name)
 
 
 def _warn_of_itself(xs: Sequence[NDArray[np.float32]], pool: NDArray[np.float32]) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.transform import resize
 
-from .errors import ConfigurationError, ImageError
+from .errors import ConfigurationError, ImageError, in_short
+from .given_arrays import as_floats, given_array
 
 #: Order of the axes that the classifier itself takes. "NHW": grey, without an axis for channels; "flat": one row of
 #: numbers for each image, in the order (C, H, W); "flat NHWC": in the order (H, W, C).
@@ -21,6 +22,8 @@ _COLOURS = ("RGB", "BGR", "grey")
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 #: Interpolation may leave the range by a rounding error; a photo in 0-255 leaves it by far.
 _RANGE_TOLERANCE = 1e-3
+#: Numbers of a photo that is made larger or smaller: 256 MiB. A network's file may claim any size.
+_NUMBERS_AT_MOST = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class InputSpec:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        sides = self.size if isinstance(self.size, Sequence) else (self.size, self.size)
+        sides = self.size if isinstance(self.size, list | tuple) else (self.size, self.size)
         _require(
             "size",
             self.size is None or (len(sides) == 2 and all(_is_whole(side) and side for side in sides)),
@@ -80,7 +83,8 @@ class InputSpec:
             self.size,
         )
         layouts = get_args(Layout)
-        _require("layout", self.layout is None or self.layout in layouts, f"one of {', '.join(layouts)}", self.layout)
+        known = self.layout is None or (isinstance(self.layout, str) and self.layout in layouts)
+        _require("layout", known, f"one of {', '.join(layouts)}", self.layout)
         known = self.channels in _COLOURS if isinstance(self.channels, str) else _is_whole(self.channels)
         _require("channels", known and self.channels != 0, f"one of {', '.join(_COLOURS)}, or how many", self.channels)
         _require(
@@ -100,7 +104,13 @@ class InputSpec:
             fits = _is_finite(value) and np.shape(value) in ((), (self.channel_count,))
             _require(name, fits, f"a number, or one for each of {self.channel_count} channels", value)
             _require(name, name == "mean" or bool(np.all(np.asarray(value) != 0)), "numbers other than 0", value)
-        _require("labels", self.labels is None or not isinstance(self.labels, str), "a sequence of names", self.labels)
+        names = self.labels.tolist() if isinstance(self.labels, np.ndarray) else self.labels
+        fits = isinstance(names, list | tuple) and all(isinstance(label, str) for label in names)
+        _require("labels", names is None or fits, "a sequence of names, each a text", self.labels)
+        # Whatever they were given as: compared and counted as texts.
+        object.__setattr__(self, "labels", None if names is None else tuple(map(str, names)))
+        _require("softmax", isinstance(self.softmax, bool | np.bool_), "True or False", self.softmax)
+        _require("output", self.output is None or isinstance(self.output, str), "the name of an output", self.output)
 
     @property
     def channel_count(self) -> int:
@@ -112,10 +122,12 @@ class InputSpec:
         """What `size` says."""
         if self.size is None:
             return None
-        height, width = (self.size, self.size) if not isinstance(self.size, Sequence) else self.size
+        height, width = self.size if isinstance(self.size, list | tuple) else (self.size, self.size)
         return int(height), int(width)
 
-    def prepare(self, photo: ArrayLike, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    def prepare(
+        self, photo: ArrayLike, size: tuple[int, int] | None = None, name: str = "photo"
+    ) -> NDArray[np.float32]:
         """The network's input.
 
         Parameters
@@ -124,6 +136,8 @@ class InputSpec:
             RGB or grey; uint8 from 0 to 255, floating point from 0 to 1.
         size : (height, width), optional
             Instead of the spec's.
+        name : str
+            What messages call the photo.
 
         Returns
         -------
@@ -132,16 +146,22 @@ class InputSpec:
         Raises
         ------
         ImageError
-            If the photo has other axes or another range, or NaN.
+            If the photo has other axes or another range, or NaN, or the size is beyond all memory.
         """
-        pixels = self._channels(_unit_range(photo))
+        pixels = self._channels(_unit_range(photo, name), name)
         wanted = size or self.height_and_width or pixels.shape[:2]
         if pixels.shape[:2] != wanted:
+            if wanted[0] * wanted[1] * pixels.shape[2] > _NUMBERS_AT_MOST:
+                raise ImageError(
+                    f"{name}: expected at most {_NUMBERS_AT_MOST:,} numbers once it is resized, found a size of "
+                    f"{wanted[0]:,} x {wanted[1]:,}; correct the spec, or the network's file if it asks for that"
+                )
             # Smoothed before it is shrunk, as Pillow and torchvision do.
             pixels = resize(pixels, wanted, order=1, mode="edge", anti_aliasing=True)
         mean, std, scale = (np.asarray(value, np.float64) for value in (self.mean, self.std, self.scale))
-        x = (self.white * pixels.astype(np.float64) - mean) / std * scale
-        return np.ascontiguousarray(np.moveaxis(x, -1, 0), np.float32)
+        with np.errstate(over="ignore"):
+            x = (self.white * pixels.astype(np.float64) - mean) / std * scale
+        return as_floats(np.moveaxis(x, -1, 0), f"{name}, once the spec's mean, std and scale are applied")
 
     def laid_out(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images (n, C, H, W), in the layout of the spec."""
@@ -151,7 +171,7 @@ class InputSpec:
             return batch[:, 0]
         return batch.reshape(len(batch), -1) if self.layout in ("flat", "flat NHWC") else batch
 
-    def _channels(self, photo: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _channels(self, photo: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         """(H, W, C): the photo in the classifier's channels."""
         found = 1 if photo.ndim == 2 else photo.shape[-1]
         wanted = self.channel_count
@@ -160,7 +180,7 @@ class InputSpec:
         if isinstance(self.channels, str):
             if found not in (1, 3):
                 raise ImageError(
-                    f"photo: expected (H, W, 3) in RGB or (H, W), found shape {photo.shape}{_axes_hint(photo.shape)}"
+                    f"{name}: expected (H, W, 3) in RGB or (H, W), found shape {photo.shape}{_axes_hint(photo.shape)}"
                 )
             if found == 3 and wanted == 1:
                 return np.asarray(photo @ _LUMA, np.float32)[..., None]
@@ -169,32 +189,34 @@ class InputSpec:
             return np.asarray(photo[..., ::-1]) if self.channels == "BGR" else photo
         if found != wanted:
             raise ImageError(
-                f"photo: expected (H, W, {wanted}), the channels of the spec, found shape {photo.shape}"
+                f"{name}: expected (H, W, {wanted}), the channels of the spec, found shape {photo.shape}"
                 f"{_axes_hint(photo.shape, wanted)}"
             )
         return photo
 
 
-def _unit_range(photo: ArrayLike) -> NDArray[np.float32]:
+def _unit_range(photo: ArrayLike, name: str) -> NDArray[np.float32]:
     """A photo, (H, W, C) or (H, W), from 0 to 1. ImageError if it is something else."""
-    pixels = np.asarray(photo)
+    pixels = given_array(photo, name)
     if pixels.ndim not in (2, 3) or not pixels.size:
-        raise ImageError(f"photo: expected shape (H, W, C) or (H, W), found {pixels.shape}; give several as a list")
+        raise ImageError(f"{name}: expected shape (H, W, C) or (H, W), found {pixels.shape}; give several as a list")
     if pixels.dtype == np.uint8:
         if pixels.max() == 1:
             raise ImageError(
-                "photo: expected numbers from 0 to 255 in uint8, found none above 1; if 1 is white, convert it to float"
+                f"{name}: expected numbers from 0 to 255 in uint8, found none above 1; if 1 is white, convert it to "
+                f"float"
             )
         return pixels.astype(np.float32) / np.float32(255)
     if pixels.dtype.kind != "f":
-        raise ImageError(f"photo: expected uint8 (0 to 255) or floating point (0 to 1), found {pixels.dtype}")
+        hint = f"; divide by what white is, such as {np.iinfo(pixels.dtype).max}" if pixels.dtype.kind in "iu" else ""
+        raise ImageError(f"{name}: expected uint8 (0 to 255) or floating point (0 to 1), found {pixels.dtype}{hint}")
     if not np.isfinite(pixels).all():
-        raise ImageError("photo: expected finite numbers, found NaN or infinity")
+        raise ImageError(f"{name}: expected finite numbers, found NaN or infinity")
     low, high = float(pixels.min()), float(pixels.max())
     if low < -_RANGE_TOLERANCE or high > 1 + _RANGE_TOLERANCE:
         raise ImageError(
-            f"photo: expected floating point from 0 to 1, found {low:g} to {high:g}; divide by what white is, or leave "
-            f"out the spec and give arrays as the network sees them"
+            f"{name}: expected floating point from 0 to 1, found {low:g} to {high:g}; divide by what white is, or "
+            f"leave out the spec and give arrays as the network sees them"
         )
     return np.asarray(np.clip(pixels, 0, 1), np.float32)
 
@@ -221,4 +243,4 @@ def _is_finite(value: Any) -> bool:
 
 def _require(name: str, holds: bool, expected: str, found: object) -> None:
     if not holds:
-        raise ConfigurationError(f"spec, {name}: expected {expected}, found {found!r}")
+        raise ConfigurationError(f"spec, {name}: expected {expected}, found {in_short(found)}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ImageError
+from .given_arrays import as_floats, given_array
 from .input_spec import InputSpec
 
 Images = ArrayLike | Sequence[ArrayLike]
@@ -47,10 +48,12 @@ def as_images(
     photos, several = _apart(images)
     if not photos:
         raise ImageError("images: expected at least one, found none")
+    noun = "image" if spec is None else "photo"
+    names = [f"{noun} {number}" if several else noun for number in range(len(photos))]
+    named = list(zip((given_array(photo, name) for photo, name in zip(photos, names, strict=True)), names, strict=True))
     if spec is not None:
-        return [spec.prepare(photo, size) for photo in photos], several
-    names = [f"image {number}" if several else "image" for number in range(len(photos))]
-    return [_as_seen(photo, name, size, channels) for photo, name in zip(photos, names, strict=True)], several
+        return [spec.prepare(photo, size, name) for photo, name in named], several
+    return [_as_seen(photo, name, size, channels) for photo, name in named], several
 
 
 def as_pool(pool: Images, spec: InputSpec | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -73,7 +76,7 @@ def as_pool(pool: Images, spec: InputSpec | None, shape: tuple[int, ...]) -> NDA
         As of `as_images`, or if they are of other shapes than the image.
     """
     if not isinstance(pool, list | tuple):
-        pool = _array(pool)
+        pool = given_array(pool, "pool")
         if pool.ndim not in (3, 4):
             raise ImageError(f"pool: expected several images, found an array of shape {pool.shape}")
     try:
@@ -82,11 +85,12 @@ def as_pool(pool: Images, spec: InputSpec | None, shape: tuple[int, ...]) -> NDA
         raise ImageError(f"pool: {error}") from error
 
 
-def _apart(images: Images) -> tuple[list[NDArray[Any]], bool]:
-    """The images, and whether there may be more than one."""
-    if isinstance(images, list | tuple) and (not images or np.ndim(images[0]) >= 2):
-        return [_array(image) for image in images], True
-    array = _array(images)
+def _apart(images: Images) -> tuple[list[Any], bool]:
+    """The images, as they were given, and whether there may be more than one."""
+    # Rows of numbers are those of one image.
+    if isinstance(images, list | tuple) and (not images or given_array(images[0], "image 0").ndim != 1):
+        return list(images), True
+    array = given_array(images, "image")
     return (list(array), True) if array.ndim == 4 else ([array], False)
 
 
@@ -101,8 +105,6 @@ def _as_seen(image: NDArray[Any], name: str, size: tuple[int, int] | None, chann
         image = image[None]
     if image.ndim != 3 or not image.size:
         raise ImageError(f"{name}: expected shape (C, H, W), (H, W) or (N, C, H, W), found {image.shape}")
-    if image.dtype.kind not in "fiu":
-        raise ImageError(f"{name}: expected numbers, found {image.dtype}")
     if channels is not None and len(image) != channels:
         hint = ""
         if image.shape[-1] == channels:
@@ -119,15 +121,4 @@ def _as_seen(image: NDArray[Any], name: str, size: tuple[int, int] | None, chann
         raise ImageError(
             f"{name}: expected shape {(len(image), *size)}, found {image.shape}; resize it, or give a spec, which does"
         )
-    if not np.isfinite(image).all():
-        raise ImageError(f"{name}: expected finite numbers, found NaN or infinity")
-    return np.ascontiguousarray(image, np.float32)
-
-
-def _array(value: object) -> NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except Exception as error:  # lists of unequal lists, tensors on a GPU
-        raise ImageError(
-            f"image: expected an array, found {type(value).__name__}, of which NumPy makes none"
-        ) from error
+    return as_floats(image, name)

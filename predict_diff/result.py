@@ -38,7 +38,7 @@ _LARGEST_MAPS = 1 << 26
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RelevanceMap:
     """How much each window, and each pixel, speaks for some targets.
 
@@ -117,6 +117,14 @@ class RelevanceMap:
 
         return Shown(self, photo, targets, palette)
 
+    def __repr__(self) -> str:
+        grid, first = self.grid, self.targets[0]
+        more = f" and {len(self.targets) - 1:,} more" if len(self.targets) > 1 else ""
+        return (
+            f"<RelevanceMap of {first}{more}: {grid.height} x {grid.width} pixels, {len(grid):,} windows of "
+            f"{grid.k} x {grid.k}>"
+        )
+
     def _repr_html_(self) -> str:
         return self.show()._repr_html_()
 
@@ -180,9 +188,9 @@ class RelevanceMap:
         path = Path(path)
         packed = path.suffix.lower() == ".npz"
         expected = f"{path}: expected a relevance map ({'.npz' if packed else 'HDF5'})"
-        if not path.is_file():
-            raise ResultError(f"{expected}, found no such file")
         try:
+            if not path.is_file():
+                raise ResultError(f"{expected}, found no such file")
             if packed:
                 with open_arrays(path) as stored:
                     return cls._read(read_layout(stored, KIND), stored.numbers)

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConfigurationError, NetworkError, closest
+from .errors import ConfigurationError, NetworkError, closest, in_short
 from .network.predictor import Predictor
 from .targets import Target
 
@@ -56,7 +56,9 @@ def _target(network: Predictor, x: NDArray[np.float32], wanted: Wanted, labels: 
     elif isinstance(wanted, int | np.integer) and not isinstance(wanted, bool):
         number = int(wanted)
     else:
-        raise ConfigurationError(f"target: expected 'top', a class by number or label, or a Target, found {wanted!r}")
+        raise ConfigurationError(
+            f"target: expected 'top', a class by number or label, or a Target, found {in_short(wanted)}"
+        )
     if not 0 <= number < classes:
         raise ConfigurationError(f"target: expected a class from 0 to {classes - 1}, found {number}")
     return Target(blob, (number, *(0 for _ in shape[1:])))
@@ -74,7 +76,8 @@ def _by_label(wanted: str, labels: Sequence[str]) -> int:
     if len(places) != 1:
         problem = f"classes {', '.join(map(str, places))} have that label; give the number" if places else "none has it"
         raise ConfigurationError(
-            f"target: expected one of {len(labels)} labels, found '{wanted}': {problem}{closest(wanted, labels)}"
+            f"target: expected one of {len(labels)} labels, found '{wanted}': {problem}"
+            f"{'' if places else closest(wanted, labels)}"
         )
     return places[0]
 
@@ -86,7 +89,7 @@ def _probabilities(network: Predictor) -> str:
         for name in network.outputs
         if name in network.blobs
         and network.is_probability(name)
-        and prod(network.blobs[name]) == network.blobs[name][0]
+        and network.blobs[name][:1] == (prod(network.blobs[name]),)
     ]
     if len(found) == 1:
         return found[0]

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import ConfigurationError, closest
+import numpy as np
+
+from .errors import ConfigurationError, closest, in_short
 
 #: How a change is measured: weight of evidence (eq. 3) or activation difference (eq. 7).
 Measure = Literal["WE", "AD"]
@@ -25,10 +27,25 @@ class Target:
         Position in the blob, batch axis left out. Where the blob has more axes than the index, the target is the
         mean over the rest: ``(3,)`` of a convolutional blob is the mean of feature map 3 (Paper: figures 5 and 6),
         ``(3, 0, 7)`` is one of its units, ``(281,)`` of ``prob`` is the probability of class 281.
+
+    Raises
+    ------
+    ConfigurationError
+        If the blob is no text, or the index no tuple of whole numbers from 0 on.
     """
 
     blob: str
     index: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.index, tuple) and all(
+            isinstance(i, int | np.integer) and not isinstance(i, bool) and i >= 0 for i in self.index
+        )
+        if not isinstance(self.blob, str) or not whole:
+            raise ConfigurationError(
+                f"target: expected the name of a blob and a tuple of whole numbers from 0 on, such as "
+                f"Target('prob', (281,)), found {in_short(self.blob)} and {in_short(self.index)}"
+            )
 
     def __str__(self) -> str:
         return f"{self.blob}:{','.join(map(str, self.index))}"

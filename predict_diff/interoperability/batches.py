@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, in_short
 from ..methods.method import Method
 from ..methods.prediction_difference import PredictionDifference
 from ..network.predictor import Predictor
@@ -22,7 +22,7 @@ def checked_method(method: Method | None) -> Method:
     if isinstance(method, type) or not callable(getattr(method, "explain", None)):
         hint = f"{method.__name__}()" if isinstance(method, type) else "Occlusion()"
         raise ConfigurationError(
-            f"method: expected one of predict_diff.methods, such as {hint}, found {_shortly(method)}"
+            f"method: expected one of predict_diff.methods, such as {hint}, found {in_short(method)}"
         )
     return method
 
@@ -80,12 +80,6 @@ def class_numbers(target: Any, images: int) -> list[int]:
         numbers = np.array(None)
     if numbers.dtype.kind not in "iu" or numbers.shape not in ((), (1,), (images,)):
         raise ConfigurationError(
-            f"target: expected the number of a class, or one for each of {images} images, found {_shortly(target)}"
+            f"target: expected the number of a class, or one for each of {images} images, found {in_short(target)}"
         )
     return [int(number) for number in np.broadcast_to(numbers, images)]
-
-
-def _shortly(value: object) -> str:
-    """A value on one line."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ConfigurationError
+from ..given_arrays import as_floats, given_array
 from ..methods.method import Method
 from .batches import checked_method, class_numbers, maps
 from .torch_network import TorchNetwork, as_array
@@ -80,6 +81,8 @@ class Attribution:
         ------
         ConfigurationError
             If the method learns nothing from images.
+        PredictDiffError
+            If they are no images, or not all numbers are finite.
         """
         fit = getattr(self.method, "fit", None)
         if fit is None:
@@ -87,7 +90,7 @@ class Attribution:
                 f"{type(self.method).__name__}: expected a method that learns from images, such as "
                 f"PredictionDifference, found one that needs none; leave fit out"
             )
-        fit(as_array(images) if hasattr(images, "detach") else np.asarray(images, np.float32))
+        fit(as_array(images) if hasattr(images, "detach") else as_floats(given_array(images, "images"), "images"))
         return self
 
     def has_convergence_delta(self) -> bool:

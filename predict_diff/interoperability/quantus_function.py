@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigurationError
+from ..given_arrays import as_floats, given_array
 from ..methods.method import Method
 from ..network.function import FunctionNetwork
 from ..network.predictor import Predictor
+from ..network.runtime import one_line
 from .batches import checked_method, class_numbers, maps
 from .torch_network import TorchNetwork
 
@@ -84,7 +86,12 @@ def _network(
         parameter = next((each for each in model.parameters() if each.is_floating_point()), torch.zeros(()))
         if not channel_first:
             raise ConfigurationError("channel_first: expected True for a torch module, found False; leave it out")
-        image = torch.from_numpy(example).to(device=device or parameter.device, dtype=parameter.dtype)
+        try:
+            image = torch.from_numpy(example).to(device=device or parameter.device, dtype=parameter.dtype)
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:  # torch without CUDA asserts
+            raise ConfigurationError(
+                f"device: expected one that torch has here, found {device!r} ({one_line(error)}); leave it out"
+            ) from error
         return TorchNetwork(model, image, softmax)
     if hasattr(model, "penultimate"):
         network: Predictor = model
@@ -101,7 +108,7 @@ def _network(
 def _checked_images(inputs: ArrayLike, channel_first: bool) -> NDArray[np.float32]:
     """Images as (N, C, H, W), float32. ConfigurationError if they are none, or their axes in another order."""
     order = "(N, C, H, W)" if channel_first else "(N, H, W, C)"
-    images = np.asarray(inputs)
+    images = given_array(inputs, "inputs", ConfigurationError)
     if images.ndim != 4 or not images.size or images.dtype.kind not in "fiu":
         raise ConfigurationError(f"inputs: expected images {order}, found shape {images.shape} of {images.dtype}")
     first, last = images.shape[1] in _CHANNELS_OF_PHOTOS, images.shape[3] in _CHANNELS_OF_PHOTOS
@@ -110,4 +117,4 @@ def _checked_images(inputs: ArrayLike, channel_first: bool) -> NDArray[np.float3
             f"inputs: expected images {order}, found shape {images.shape}; say channel_first={first} if channels are "
             f"{'first' if first else 'last'}"
         )
-    return np.ascontiguousarray(images if channel_first else np.moveaxis(images, 3, 1), np.float32)
+    return as_floats(images if channel_first else np.moveaxis(images, 3, 1), "inputs", ConfigurationError)

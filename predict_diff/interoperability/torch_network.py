@@ -98,12 +98,20 @@ class TorchNetwork(FunctionNetwork):
     def _values(self, batch: NDArray[np.float32]) -> Any:
         with self._torch.no_grad():
             given = self._forward(self._tensor(batch))
-        return as_array(given) if isinstance(given, self._torch.Tensor) else given
+        # Complex numbers are left to be refused: as floats they would lose a part in silence.
+        if not isinstance(given, self._torch.Tensor) or given.is_complex():
+            return given
+        return as_array(given)
 
     def _tensor(self, batch: NDArray[np.float32]) -> Any:
         return self._torch.from_numpy(batch).to(device=self._device, dtype=self._dtype)
 
 
 def as_array(tensor: Any) -> NDArray[np.float32]:
-    """A tensor's numbers, wherever they lie."""
-    return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)
+    """A tensor's numbers, wherever they lie. NetworkError if they are nowhere, or not all there."""
+    try:
+        return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)
+    except (NotImplementedError, RuntimeError, TypeError) as error:  # tensors without data, sparse ones
+        raise NetworkError(
+            f"tensor: expected one with all its numbers, found {one_line(error)}; give a dense one on a device"
+        ) from error

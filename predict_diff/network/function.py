@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import NetworkError, closest
+from ..given_arrays import as_floats, given_array
 from .runtime import one_line
 
 #: From images (n, C, H, W), float32, to probabilities or scores (n, classes).
@@ -66,8 +68,9 @@ class FunctionNetwork:
         self._function = function
         self._softmax = softmax
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
-        example = np.asarray(example, np.float32)
-        if example.ndim != 3:
+        label = f"{self.name}: example"
+        example = as_floats(given_array(example, label, NetworkError), label, NetworkError)
+        if example.ndim != 3 or not example.size:
             raise NetworkError(
                 f"{self.name}: expected an example of shape (C, H, W), found {example.shape}; a grey image is (1, H, W)"
             )
@@ -131,10 +134,12 @@ class FunctionNetwork:
 
     def batch(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """x as a contiguous float32 batch; NetworkError if it does not fit the input."""
-        x = np.asarray(x)
+        x = given_array(x, f"{self.name}: images", NetworkError)
         batch = x[None] if x.ndim == 3 else x
-        if batch.shape[1:] != self.input_shape:
-            raise NetworkError(f"{self.name}: expected images of shape {self.input_shape}, found {x.shape}")
+        if batch.shape[1:] != self.input_shape or batch.dtype.kind not in "fiu":
+            raise NetworkError(
+                f"{self.name}: expected images of shape {self.input_shape}, found {x.shape} of {x.dtype}"
+            )
         return np.ascontiguousarray(batch, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
@@ -156,7 +161,7 @@ class FunctionNetwork:
         except Exception as error:  # whatever a stranger's function raises
             raise NetworkError(
                 f"{self.name}: the function failed for images of shape {batch.shape}: {type(error).__name__}: "
-                f"{one_line(error)}"
+                f"{one_line(error)}{_hint_for(unwrap(self._function))}"
             ) from error
         values = self._checked(given, len(batch))
         if self._softmax:
@@ -174,7 +179,7 @@ class FunctionNetwork:
                 f"{expected} as an array, found {type(given).__name__}, of which NumPy can make none "
                 f"({one_line(error)})"
             ) from error
-        if values.dtype.kind not in "fiu":
+        if values.dtype.kind not in "fiu" or np.ma.is_masked(given):
             raise NetworkError(f"{expected} as an array of numbers, found {type(given).__name__} of {values.dtype}")
         if values.shape == (images,) or values.shape == (images, 1):
             raise NetworkError(
@@ -190,7 +195,8 @@ class FunctionNetwork:
             raise NetworkError(
                 f"{expected} of {self._classes} classes, as for the first batch, found {values.shape[1]} for another"
             )
-        values = values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise NetworkError(
                 f"{expected} that are finite, found NaN or infinity; check the function, and the range of the images"
@@ -219,6 +225,16 @@ class FunctionNetwork:
                 f"{self.name}: expected the same probabilities for an image alone and beside another, found some that "
                 f"differ by {difference:.3g}; put the classifier into evaluation mode: no dropout, no batch statistics"
             )
+
+
+def _hint_for(function: object) -> str:
+    """What to do about a module of torch's, which takes no arrays; torch is not loaded for it."""
+    if any(kind.__module__.startswith("torch.nn.") for kind in type(function).__mro__):
+        return (
+            "; for a module of torch's give predict_diff.interoperability.TorchNetwork(module, example), the example "
+            "being a tensor (C, H, W)"
+        )
+    return ""
 
 
 def are_probabilities(values: NDArray[np.floating]) -> bool:

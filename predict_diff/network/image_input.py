@@ -100,6 +100,21 @@ class ImageInput:
                 f'takes; give a spec with layout="flat" (C, H, W) or layout="flat NHWC" (H, W, C)'
             )
 
+    def check_range(self, x: NDArray[np.float32], name: str) -> None:
+        """NetworkError if a network of whole numbers would lose what is in an image to rounding, or to its range."""
+        if self.type not in _INTEGERS:
+            return
+        limits = np.iinfo(helper.tensor_dtype_to_np_dtype(self.type))
+        low, high = float(x.min()), float(x.max())
+        # Half a step beyond is rounding; a photo from 0 to 1 would be black and white.
+        outside = low < float(limits.min) - 0.5 or high > float(limits.max) + 0.5
+        if outside or (high - low <= 1 and not np.array_equal(x, np.rint(x))):
+            raise NetworkError(
+                f"{name}: expected whole numbers from {limits.min} to {limits.max}, which the network takes, found "
+                f"{low:g} to {high:g}; give them, or a spec whose white is {min(limits.max, 255)} and which subtracts "
+                f"no mean"
+            )
+
 
 def find_input(model: onnx.ModelProto, name: str, layout: Layout | None = None) -> ImageInput:
     """The one image that a model takes.

@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import NetworkError, closest
+from ..given_arrays import given_array
 from .cuda import largest_batch
 from .gradient import gradient_model
 from .graphs import Shape, blob_shapes, producers, prune
@@ -260,10 +261,12 @@ class Network:
 
     def batch(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """x as a contiguous float32 batch; NetworkError if it does not fit the input."""
-        x = np.asarray(x)
+        x = given_array(x, f"{self.name}: photos", NetworkError)
         batch = x[None] if x.ndim == len(self.input_shape) else x
-        if batch.shape[1:] != self.input_shape:
-            raise NetworkError(f"{self.name}: expected photos of shape {self.input_shape}, found {x.shape}")
+        if batch.shape[1:] != self.input_shape or batch.dtype.kind not in "fiu":
+            raise NetworkError(
+                f"{self.name}: expected photos of shape {self.input_shape}, found {x.shape} of {x.dtype}"
+            )
         return np.ascontiguousarray(batch, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:

@@ -13,14 +13,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
-from ..errors import NetworkError, closest
+from ..errors import NetworkError
 from ..input_spec import InputSpec
 from .function import are_probabilities
-from .graphs import blob_shapes, producers
+from .graphs import blob_shapes, opset, producers
 from .image_input import ImageInput, find_input, take_images
 from .network import Network
+from .probing import class_output, probe, refuse_moods
 from .reading import read_model
-from .runtime import Provider, make_session, run_session
+from .runtime import Provider
 from .softmax import before_softmax
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 #: ONNX Runtime's own operators, which ONNX does not list.
 _RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc"})
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+#: From this opset on, Max and Min repeat a number for all classes.
+_REPEATING_OPSET = 8
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,13 @@ class Classifier:
             If x does not fit, the network cannot run, or none of its outputs, or several, are those of classes.
         """
         self.given.check(x.shape, self.name)
+        self.given.check_range(x, self.name)
         model = _copy(self.model)
         if not (plain := self.given.is_plain and None not in self.given.sizes):
             take_images(model, self.given, x.shape)
-        found = _probe(model, x, self.given.batch, self.name)
-        output = _class_output(found, self.spec, self.name)
+        found, again = probe(model, x, self.given.batch, self.name)
+        output = class_output(found, self.spec, self.name)
+        refuse_moods(found[output], again[output], f"{self.name}: expected the same numbers in output '{output}'")
         known = are_probabilities(found[output].reshape(len(found[output]), -1))
         if self.spec.softmax and known:
             raise NetworkError(
@@ -97,7 +103,8 @@ class Classifier:
             )
         by_softmax = before_softmax(producers(model), output) is not None
         as_it_is = plain and (by_softmax or not known) and not self.spec.softmax
-        if as_it_is and self.outputs == (output,) and output in blob_shapes(model):
+        # What a file records of its output need not be so.
+        if as_it_is and self.outputs == (output,) and blob_shapes(model).get(output) == found[output].shape[1:]:
             return _running(self.source, provider, x)
         wanted = "Softmax" if self.spec.softmax else "Clip" if known and not by_softmax else None
         _give_classes(model, output, found[output].shape[1:], self.given.batch, wanted)
@@ -171,71 +178,33 @@ def _without_zip_maps(model: onnx.ModelProto) -> tuple[str, ...]:
         node = makers.get(value.name)
         if node is None or node.op_type != "ZipMap":
             continue
-        known = [helper.get_attribute_value(attribute) for attribute in node.attribute]
-        labels = tuple(entry.decode() if isinstance(entry, bytes) else str(entry) for entry in known[0])
+        labels = tuple(
+            text
+            for attribute in node.attribute
+            for text in (*(entry.decode(errors="replace") for entry in attribute.strings), *map(str, attribute.ints))
+        )
+        if len(node.input) != 1 or not labels:
+            raise NetworkError(f"{model.graph.name}: expected labels and probabilities in its ZipMap, found too few")
         outputs[number] = helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None)
         model.graph.node.remove(node)
     # Labels and lists of whatever are nothing that can be explained.
     kept = [value for value in outputs if value.type.tensor_type.elem_type in _FLOATS]
     if not kept:
-        found = ", ".join(value.name for value in outputs) or "none"
+        found = ", ".join(f"{value.name} ({_kind_in_words(value)})" for value in outputs) or "none"
         raise NetworkError(
-            f"{model.graph.name}: expected an output with probabilities, found {found}; export them too, for "
-            f'scikit-learn with options={{"zipmap": False}}'
+            f"{model.graph.name}: expected an output with probabilities, floating-point numbers, found {found}; export "
+            f'them too, for scikit-learn with options={{"zipmap": False}}'
         )
     del model.graph.output[:]
     model.graph.output.extend(kept)
     return labels
 
 
-def _probe(
-    model: onnx.ModelProto, x: NDArray[np.float32], batch: int | None, name: str
-) -> dict[str, NDArray[np.float64]]:
-    """All outputs for a batch of an image and its mirror image: their shapes, and whether they are probabilities."""
-    images = np.ascontiguousarray(np.resize(np.stack([x, x[..., ::-1]]), (batch or 2, *x.shape)))
-    session = make_session(model, "cpu")
-    values = run_session(session, {session.get_inputs()[0].name: images})
-    found = {
-        output.name: np.asarray(value, np.float64) for output, value in zip(model.graph.output, values, strict=True)
-    }
-    for output, value in found.items():
-        if value.ndim and len(value) == len(images) and not np.isfinite(value).all():
-            raise NetworkError(
-                f"{name}: expected finite numbers in output '{output}', found NaN or infinity; check the network's "
-                f"weights, and the range of the images"
-            )
-    return {output: value for output, value in found.items() if value.ndim and len(value) == len(images)}
-
-
-def _class_output(found: dict[str, NDArray[np.float64]], spec: InputSpec, name: str) -> str:
-    """The output that has a number for each class. NetworkError if there is none, or nothing says which."""
-    shapes = ", ".join(f"'{output}' {value.shape[1:]}" for output, value in found.items()) or "none"
-    if spec.output is not None and spec.output not in found:
-        raise NetworkError(
-            f"{name}: expected one of its outputs, {shapes}, found '{spec.output}' in the spec"
-            f"{closest(spec.output, found)}"
-        )
-    asked = {spec.output: found[spec.output]} if spec.output is not None else found
-    classes = {output: value for output, value in asked.items() if _are_classes(value.shape[1:])}
-    if not classes:
-        hint = ""
-        if all(value[0].size == 1 for value in asked.values()):
-            hint = "; for one probability of two classes, give a function with both: np.stack([1 - p, p], axis=1)"
-            if len(asked) > 1:
-                hint = '; for scikit-learn, export it with options={"zipmap": False}'
-        raise NetworkError(f"{name}: expected an output of at least two classes for each image, found {shapes}{hint}")
-    sure = [output for output, value in classes.items() if are_probabilities(value.reshape(len(value), -1))]
-    choice = list(classes) if len(classes) == 1 or spec.softmax or not sure else sure
-    if len(choice) > 1:
-        raise NetworkError(
-            f"{name}: expected one output with classes, found {', '.join(choice)}; say which in the spec: "
-            f'output="{choice[-1]}"'
-        )
-    return choice[0]
-
-
-def _are_classes(shape: tuple[int, ...]) -> bool:
-    return bool(shape) and shape[0] > 1 and all(size == 1 for size in shape[1:])
+def _kind_in_words(value: onnx.ValueInfoProto) -> str:
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        return "of no type" if kind is None else kind.removesuffix("_type")
+    return str(TensorProto.DataType.Name(value.type.tensor_type.elem_type))
 
 
 def _give_classes(
@@ -264,8 +233,11 @@ def _give_classes(
         then("Softmax", axis=1)
     if last == "Clip":
         # What adds up the votes of many trees may end 1e-7 beyond 1. Clip itself differs between opsets.
-        then("Max", 0.0)
-        then("Min", 1.0)
+        if opset(model) < _REPEATING_OPSET:
+            then("Clip", min=0.0, max=1.0)
+        else:
+            then("Max", 0.0)
+            then("Min", 1.0)
     del graph.output[:]
     graph.output.add().CopyFrom(known)
     graph.output[0].name = output

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import AttributeProto, TensorProto, helper
 
-from ..errors import NetworkError
+from ..errors import NetworkError, in_short
 from .runtime import one_line
 
 #: What protobuf can hold, and with it a session.
@@ -24,14 +24,18 @@ def read_model(path: Path) -> onnx.ModelProto:
     NetworkError
         If it is none, or its external data lie elsewhere, are missing, or are not what the file claims.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name too long
+        raise NetworkError(f"{path}: expected an ONNX file, found none ({one_line(error)})") from error
+    if not there:
         raise NetworkError(f"{path}: expected an ONNX file, found {'a folder' if path.is_dir() else 'nothing'} there")
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's and onnx's own kinds, and OSError
         raise NetworkError(
-            f"{path}: expected an ONNX file, but it cannot be read ({one_line(error)}); delete it, or "
-            f"convert the network again"
+            f"{path}: expected an ONNX file, but it cannot be read ({one_line(error)}); export or "
+            f"convert the network to ONNX again"
         ) from error
     if not model.graph.node:
         raise NetworkError(f"{path}: expected an ONNX network, found a file without operators")
@@ -82,7 +86,7 @@ def _place(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", size))
     except (KeyError, TypeError, ValueError) as error:
-        raise NetworkError(f"{where}: expected the place of its external data, found {entries}") from error
+        raise NetworkError(f"{where}: expected the place of its external data, found {in_short(entries)}") from error
     if length != size or not 0 <= offset <= offset + length <= file.stat().st_size:
         raise NetworkError(
             f"{where}: expected {size:,} bytes of external data inside {file.name} ({file.stat().st_size:,} bytes), "
@@ -93,8 +97,8 @@ def _place(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
 
 def _inside(folder: Path, location: str, where: str) -> Path:
     """A file that lies in a folder. NetworkError if the location leads out of it, or there is none."""
-    if not location or "\0" in location:
-        raise NetworkError(f"{where}: expected the name of a file with its data, found '{location!a}'")
+    if not location or not location.isprintable():
+        raise NetworkError(f"{where}: expected the name of a file with its data, found {in_short(location)}")
     try:
         file = (folder / location).resolve()
         leaves = Path(location).is_absolute() or not file.is_relative_to(folder.resolve())

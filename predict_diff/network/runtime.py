@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..errors import NetworkError
+from ..errors import NetworkError, on_one_line
 from .cuda import cuda_options, with_cuda_kernels
 
 logger = logging.getLogger(__name__)
@@ -301,6 +301,5 @@ def _tiny_model() -> onnx.ModelProto:
 
 
 def one_line(error: Exception) -> str:
-    """An error's message, on one line and not too long."""
-    text = " ".join(str(error).split())
-    return text[:300] + (" ..." if len(text) > 300 else "")
+    """An error's message, on one line and not too long; ONNX Runtime says last what is wrong."""
+    return on_one_line(str(error), 300)

@@ -83,13 +83,28 @@ class TestTypes:
     def test_whole_numbers_are_rounded_and_cut_to_their_range(
         self, network: Network, photos: Array, tmp_path: Path
     ) -> None:
-        opened = network_of(files.saved(files.whole_numbers(), tmp_path), photos[0], None)
         images = 100 * photos[:5]
+        opened = network_of(files.saved(files.whole_numbers(), tmp_path), images[0].clip(0, 255), None)
         found = opened.run(images, "prob")["prob"]
         np.testing.assert_allclose(found, network.run(images.round().clip(0, 255), "prob")["prob"], rtol=0, atol=1e-6)
 
 
 class TestSizes:
+    @pytest.mark.parametrize("claimed", [["N", 5], ["N"], ["N", 10**12], [7, 4]])
+    def test_what_a_file_says_of_its_output_need_not_be_so(
+        self, claimed: list[int | str], photos: Array, tmp_path: Path
+    ) -> None:
+        model = files.gives(small_model(), files.tensor("prob", sizes=claimed))
+        found, expected = (relevance(files.saved(one, tmp_path), photos) for one in (model, small_model()))
+        # The number of classes counts in the Laplace correction.
+        np.testing.assert_allclose(found.maps, expected.maps, rtol=0, atol=1e-4)
+
+    def test_a_batch_beyond_all_memory_is_refused(self, tmp_path: Path) -> None:
+        for size in (10**9, 1 << 62):
+            model = small_model()
+            model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size
+            refused(files.saved(model, tmp_path), f"net.onnx: expected batches of at most .* found {size:,} images")
+
     def test_open_sizes_are_those_of_the_image(self, photos: Array, tmp_path: Path) -> None:
         path = files.saved(files.open_size(), tmp_path)
         wide = np.concatenate([photos[0], photos[1]], axis=2)
@@ -125,6 +140,12 @@ def test_probabilities_that_rounding_has_carried_beyond_1_are_taken(photos: Arra
     assert relevance(path, photos).measures == ("WE",)
 
 
+def test_votes_of_an_old_file_are_taken(photos: Array, tmp_path: Path) -> None:
+    model = files.votes()
+    model.opset_import[0].version = 7  # whose Max and Min repeat nothing
+    assert relevance(files.saved(model, tmp_path), photos).measures == ("WE",)
+
+
 def test_labels_of_scikit_learn_are_taken(photos: Array, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).random((30, 14, 14, 3))
     path = files.saved(files.scikit_learn(), tmp_path)
@@ -151,6 +172,8 @@ class TestExternalData:
             ({"location": "none.bin"}, "found no such file"),
             ({"location": "."}, "found no such file"),
             ({"location": ""}, "expected the name of a file"),
+            ({"location": "a\nb"}, "expected the name of a file"),
+            ({"offset": "9" * 5000}, "expected the place"),
             ({"location": "x" * 5000}, "cannot be found|no such file"),
             ({"offset": -8}, "found a claim to"),
             ({"offset": 10**12}, "found a claim to"),
@@ -202,6 +225,67 @@ def refused(path: Path, problem: str, x: Array | None = None, spec: InputSpec | 
 
 
 class TestWhatIsRefused:
+    @pytest.mark.parametrize("kind", ["batch statistics", "softmax over the batch"])
+    @pytest.mark.parametrize("batch", [None, 3])
+    def test_outputs_that_depend_on_the_other_images(
+        self, kind: str, batch: int | None, photos: Array, tmp_path: Path
+    ) -> None:
+        model = small_model() if batch is None else files.fixed_batch(batch)
+        if kind == "batch statistics":
+            model.graph.node.insert(5, files.node("BatchNormalization", ["fc", *"abcd"], [*"xyz"], training_mode=1))
+            model.graph.node[6].input[0] = "x"
+            for name in "abcd":
+                files.constant(model, name, np.ones(4, np.float32))
+        else:
+            model.graph.node[-1].attribute[0].i = 0
+        refused(files.saved(model, tmp_path), "expected the same numbers in output 'prob'.*evaluation mode", photos[0])
+
+    @pytest.mark.parametrize("spec", [InputSpec(), InputSpec(white=255, mean=128)])
+    def test_photos_that_a_network_of_whole_numbers_would_not_see(self, spec: InputSpec, tmp_path: Path) -> None:
+        photo = np.random.default_rng(0).integers(0, 256, (14, 14, 3), np.uint8)
+        path = files.saved(files.whole_numbers(), tmp_path)
+        refused(path, "expected whole numbers from 0 to 255.*a spec whose white is 255", spec.prepare(photo), spec)
+        network_of(path, InputSpec(white=255).prepare(photo), None)
+
+    @pytest.mark.parametrize(
+        ("attributes", "problem"),
+        [
+            ({}, "labels and probabilities in its ZipMap"),
+            ({"classlabels_int64s": 3}, "labels and probabilities in its ZipMap"),
+            ({"classlabels_strings": "abcd"}, "labels and probabilities in its ZipMap"),
+        ],
+    )
+    def test_a_dictionary_without_labels(self, attributes: dict[str, object], problem: str, tmp_path: Path) -> None:
+        model = files.scikit_learn()
+        del model.graph.node[-1].attribute[:]
+        model.graph.node[-1].attribute.extend(onnx.helper.make_attribute(*entry) for entry in attributes.items())
+        refused(files.saved(model, tmp_path), problem)
+
+    def test_a_dictionary_with_labels_that_are_no_text_and_one_without_probabilities(self, tmp_path: Path) -> None:
+        model = files.scikit_learn()
+        model.graph.node[-1].attribute[0].strings[0] = b"\xff"
+        assert open_classifier(files.saved(model, tmp_path), InputSpec(layout="flat")).labels == ("\ufffd", *"bcd")
+        del model.graph.node[-1].input[:]
+        refused(files.saved(model, tmp_path), "labels and probabilities in its ZipMap")
+
+    def test_maps_of_classes_and_outputs_without_a_batch(self, tmp_path: Path) -> None:
+        maps = files.gives(small_model(), files.tensor("conv", sizes=["N", 5, 14, 14]))
+        refused(files.saved(maps, tmp_path), r"found 'conv' \(5, 14, 14\).*predict_diff.Network: 'conv:0'")
+        flat = small_model()
+        flat.graph.node.append(files.node("Reshape", ["prob", files.constant(flat, "all", [-1])], ["row"]))
+        flat = files.gives(flat, files.tensor("row", sizes=["N"]))
+        refused(files.saved(flat, tmp_path), "found none; export the network with an axis for the batch")
+
+    def test_what_the_runtime_says_last_is_said(self, tmp_path: Path) -> None:
+        model = small_model()
+        model.ir_version = 99
+        refused(files.saved(model, tmp_path), "Unsupported model IR version: 99, max supported")
+        inside = files.fixed_batch(1)  # which its input does not say
+        inside.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+        refused(
+            files.saved(inside, tmp_path), "net.onnx: expected a network that takes 2 images of 3 x 14 x 14 at once"
+        )
+
     @pytest.mark.parametrize(
         ("make", "spec", "problem"),
         [
@@ -209,7 +293,7 @@ class TestWhatIsRefused:
             (files.custom_operators, None, "expected operators of ONNX, found my.company:Swishy"),
             (files.keras, None, r'14 x 14 x 3, which look like \(N, H, W, C\).*layout="NHWC"'),
             (files.flat, None, 'layout="flat"'),
-            (files.labels_only, None, "an output with probabilities, found label"),
+            (files.labels_only, None, r"an output with probabilities.*found label \(INT64\)"),
             (files.one_class, None, "at least two classes.*give a function with both"),
             (small_model, InputSpec(layout="flat"), "expected 2 axes for layout flat, found sizes any x 3 x 14 x 14"),
             (small_model, InputSpec(softmax=True), "found probabilities, which add up to 1; leave softmax out"),
@@ -236,7 +320,7 @@ class TestWhatIsRefused:
 
     def test_files_that_are_none(self, tmp_path: Path) -> None:
         (tmp_path / "net.onnx").write_bytes(b"no network")
-        for path in (tmp_path / "net.onnx", tmp_path, tmp_path / "none.onnx"):
+        for path in (tmp_path / "net.onnx", tmp_path, tmp_path / "none.onnx", tmp_path / ("x" * 300)):
             refused(path, "expected an ONNX file")
 
     def test_scores_as_the_probabilities_that_they_are_not(self, photos: Array, tmp_path: Path) -> None:

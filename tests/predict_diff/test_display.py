@@ -98,10 +98,10 @@ def test_a_row_of_panels_that_is_not_full_has_no_empty_ones() -> None:
     assert all(ax.images for ax in axes)
 
 
-@pytest.mark.parametrize("chosen", [[], [2], [-1], [0.5], ["prob"]])
-def test_targets_that_there_are_not_are_refused(chosen: list[int]) -> None:
+@pytest.mark.parametrize("chosen", [[], [2], [-1], [0.5], ["prob"], [True], 0])
+def test_targets_that_there_are_not_are_refused(chosen: object) -> None:
     with pytest.raises(ConfigurationError, match="numbers from 0 to 1"):
-        made().show(targets=chosen)
+        made().show(targets=chosen)  # type: ignore[arg-type]
 
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=1>', "$\\frac{$", "a\nb\0\x1b[31m", "x" * 500, "猫é&amp;")
@@ -160,7 +160,7 @@ def test_with_the_photo_there_are_three_panels_for_each_target(photo: object) ->
         (PHOTO * np.nan, "floats from 0 to 1 or uint8"),
         (np.zeros((9, 12), np.int64), "int64"),
         (np.full((9, 12), "a"), "floats from 0 to 1"),
-        ([[1.0, 2.0], [3.0]], "found a list"),
+        ([[1.0, 2.0], [3.0]], "found list"),
     ],
 )
 def test_photos_that_do_not_fit_are_refused_in_one_line(photo: object, message: str) -> None:

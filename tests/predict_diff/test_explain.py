@@ -183,13 +183,31 @@ class TestTargets:
             (Target("prob", (9,)), "has no unit"),
             ("prob:", "expected BLOB:UNIT"),
             (None, "found None"),
+            ("a\nb", "found 'a b', and no labels"),
+            (np.arange(1000), r"found array\(\["),
         ],
     )
     def test_those_that_do_not_exist_are_refused(
         self, network: Network, x: Array, photos: Array, target: Any, problem: str
     ) -> None:
-        with pytest.raises(ConfigurationError, match=problem):
+        with pytest.raises(ConfigurationError, match=problem) as caught:
             self.found(network, x, photos, target)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+    @pytest.mark.parametrize(
+        ("blob", "index"),
+        [("prob", (-1,)), ("prob", (1.5,)), ("prob", (True,)), ("prob", ("a",)), ("prob", 3), (3, (0,))],
+    )
+    def test_a_target_has_a_name_and_whole_numbers_from_0_on(self, blob: Any, index: Any) -> None:
+        with pytest.raises(ConfigurationError, match="a tuple of whole numbers from 0 on"):
+            Target(blob, index)
+
+    def test_labels_may_be_an_array(self, network: Network) -> None:
+        pictures = np.random.default_rng(0).random((9, 14, 14, 3))
+        spec = InputSpec(labels=np.array(["cat", "dog", "owl", "ant"]))  # as scikit-learn's target_names
+        found = one(explain(network, pictures[0], "owl", pool=pictures[1:], spec=spec, **QUICK))
+        assert found.targets == (Target("prob", (2,)),)
 
     def test_labels_that_do_not_fit_are_refused(self, network: Network) -> None:
         pictures = np.random.default_rng(0).random((9, 14, 14, 3))
@@ -269,6 +287,15 @@ class TestSpec:
             ({"std": (1, 0, 1)}, "std: expected numbers other than 0"),
             ({"scale": "much"}, "scale"),
             ({"labels": "cat"}, "labels: expected a sequence"),
+            ({"labels": range(3)}, "labels: expected a sequence of names, each a text"),
+            ({"labels": {"cat", "dog"}}, "labels"),  # which have no order
+            ({"labels": {0: "cat"}}, "labels"),
+            ({"labels": (name for name in "ab")}, "labels"),
+            ({"labels": [b"cat"]}, "labels"),
+            ({"layout": np.array(["NCHW", "NHWC"])}, "layout"),
+            ({"size": b"ab"}, "size"),
+            ({"softmax": "no"}, "softmax: expected True or False, found 'no'"),
+            ({"output": 1}, "output: expected the name"),
         ],
     )
     def test_impossible_values_are_refused(self, settings: dict[str, Any], problem: str) -> None:
@@ -282,6 +309,9 @@ class TestSpec:
             (np.full((5, 6, 3), -0.5), "found -0.5"),
             (np.ones((5, 6, 3), np.uint8), "from 0 to 255 in uint8, found none above 1"),
             (np.full((5, 6, 3), 100), "found int64"),
+            (np.full((5, 6, 3), 100, np.uint16), "found uint16; divide by what white is, such as 65535"),
+            (np.ma.masked_array(np.ones((5, 6, 3)), mask=True), "masked"),
+            ("cat.jpg", "read the file first"),
             (np.full((5, 6, 3), np.nan), "found NaN"),
             (np.ones((3, 5, 6)), r"found shape \(3, 5, 6\); channels come last in photos"),
             (np.ones((5, 6, 4)), "leave the opacity out"),
@@ -293,12 +323,35 @@ class TestSpec:
         with pytest.raises(ImageError, match=problem):
             InputSpec().prepare(photo)
 
+    def test_numbers_that_become_too_large_are_refused(self) -> None:
+        with pytest.raises(ImageError, match=r"once the spec's mean, std and scale are applied: .* beyond float32"):
+            InputSpec(std=1e-45).prepare(np.ones((5, 6, 3)))
+
+    def test_sizes_beyond_all_memory_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ImageError, match="found a size of 10,000,000 x 10,000,000"):
+            InputSpec(size=10**7).prepare(np.ones((5, 6, 3)))
+        model = small_model()  # a file, too, may claim what it likes
+        for axis in (2, 3):
+            model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 10**6
+        pictures = np.random.default_rng(0).random((9, 14, 14, 3))
+        with pytest.raises(ImageError, match="found a size of 1,000,000 x 1,000,000; correct the spec, or the network"):
+            explain(files.saved(model, tmp_path), pictures[0], pool=pictures[1:], spec=InputSpec(), **QUICK)
+
+    def test_the_photo_that_does_not_fit_is_named(self, network: Network) -> None:
+        pictures = list(np.random.default_rng(0).random((9, 14, 14, 3)))
+        pictures[5] = pictures[5] * 255
+        with pytest.raises(ImageError, match="pool: photo 4: expected floating point from 0 to 1"):
+            explain(network, pictures[0], pool=pictures[1:], spec=InputSpec(), **QUICK)
+        with pytest.raises(ImageError, match="photo 5: expected floating point from 0 to 1"):
+            explain(network, pictures, pool=pictures, spec=InputSpec(), **QUICK)
+
     def test_what_contradicts_the_network_is_refused(self, network: Network, tmp_path: Path) -> None:
         pictures = np.random.default_rng(0).random((9, 14, 14, 3))
         path = files.saved(small_model(), tmp_path)
         for model, spec, problem in (
             (path, InputSpec(size=20), r"size: expected \(14, 14\), which the network insists on"),
             (network, InputSpec(softmax=True), "are for files and functions"),
+            (lambda batch: batch[:, 0, 0, :2], InputSpec(output="prob"), "output: expected none, since a function"),
             (path, InputSpec(channels="grey"), "C x H x W = 3 x 14 x 14, found 1 x 14 x 14"),
         ):
             with pytest.raises(PredictDiffError, match=problem):
@@ -364,12 +417,24 @@ class TestSettings:
             ({"batch_size": 0}, "batch_size: expected a whole number, 1 or more"),
             ({"seed": -1}, "seed: expected"),
             ({"seed": "one"}, "seed: expected"),
+            ({"progress": 3}, "progress: expected a function"),
+            ({"journal": ""}, "journal: expected the name of a file, found ''"),
+            ({"journal": 3}, "journal: expected the name of a file, found 3"),
             ({"spec": {"size": 6}}, "spec: expected an InputSpec, found dict"),
         ],
     )
     def test_impossible_ones_are_refused(self, settings: dict[str, Any], problem: str) -> None:
         with pytest.raises(ConfigurationError, match=problem):
             explain(of_grey, GREY[0], **{"pool": GREY[1:], **settings})
+
+    def test_a_batch_beyond_all_memory_is_refused(self) -> None:
+        with pytest.raises(PredictDiffError, match="choose a smaller batch_size"):
+            explain(of_grey, GREY[0], pool=GREY[1:], batch_size=10**15)
+
+    def test_a_seed_of_numpys_is_saved(self, tmp_path: Path) -> None:
+        found = one(explain(of_grey, GREY[0], pool=GREY[1:], samples=2, seed=np.int64(3)))  # type: ignore[arg-type]
+        for name in ("map.h5", "map.npz"):
+            assert RelevanceMap.load(found.save(tmp_path / name)).provenance["seed"] == 3
 
     def test_too_few_images_to_draw_from_are_refused(self) -> None:
         with pytest.raises(SamplerError, match="at least S = 20 photos"):
@@ -391,12 +456,26 @@ class TestImagesThatAreRefused:
             ([], "found"),
             ([np.zeros((3, 14, 14)), np.zeros((3, 15, 14))], "image 1: expected shape"),
             (None, "found"),
+            ([[[1, 2], [3]]], "image 0: expected an array, found list"),
+            ("cat.jpg", "read the file first"),
+            (np.ma.masked_array(np.zeros((3, 14, 14)), mask=True), "masked"),
+            (np.full((3, 14, 14), 1e300), r"found 1e\+300, beyond float32"),
         ],
     )
     def test_by_a_network(self, network: Network, photos: Array, image: Any, problem: str) -> None:
         with pytest.raises(PredictDiffError, match=problem) as caught:
             explain(network, image, pool=photos, **QUICK)
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("spec", [None, InputSpec(channels="grey")])
+    def test_several_of_different_sizes_before_anything_is_computed(self, spec: InputSpec | None) -> None:
+        done: list[int] = []
+        images = [GREY[0], GREY[1], GREY[2, :5]]
+        with pytest.raises(
+            ImageError, match=r"image 2: expected shape \(1, 6, 7\), that of image 0, found \(1, 5, 7\)"
+        ):
+            explain(of_grey, images, spec=spec, pool=GREY[3:], progress=lambda *at: done.append(1), **QUICK)
+        assert not done
 
     def test_axes_that_a_function_does_not_tell_are_not_guessed(self) -> None:
         with pytest.raises(ImageError, match=r"which looks like \(H, W, C\); channels come first"):
@@ -411,6 +490,7 @@ class TestImagesThatAreRefused:
             (np.zeros((9, 1, 14, 14)), "with C = 3"),
             (np.zeros((14, 14)), "pool: expected several images"),
             ([], "at least one, found none"),
+            ([[[1, 2], [3]]], "pool: image 0: expected an array"),
             (np.full((9, 3, 14, 14), np.inf), "found NaN or infinity"),
         ],
     )

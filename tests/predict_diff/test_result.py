@@ -90,3 +90,11 @@ def test_a_map_that_cannot_be_written_leaves_nothing(relevance_map: RelevanceMap
 
 def test_versions_name_what_makes_the_numbers() -> None:
     assert {"python", "numpy", "onnx"} <= versions().keys()
+
+
+def test_a_map_says_in_a_line_what_it_is(relevance_map: RelevanceMap) -> None:
+    line = repr(relevance_map)
+    assert "\n" not in line
+    assert len(line) < 120
+    assert str(relevance_map.targets[0]) in line
+    assert f"{len(relevance_map.grid)} windows" in line

@@ -106,8 +106,9 @@ def test_cuda_asked_for_where_there_is_none(explain: Reproduce) -> None:
     [
         (
             "figur1",
-            "(benchmark, compare, convert, explain, figure1, figure2, figure3, figure4, figure5, figure6, iclr_networks, "
-            "iclr_sampling, iclr_window, inspect, merge, networks, report, status, study, verify, weights), "
+            "(benchmark, compare, convert, explain, figure1, figure2, figure3, figure4, figure5, figure6, "
+            "iclr_networks, iclr_sampling, iclr_window, inspect, merge, networks, report, status, study, verify, "
+            "weights), "
             "found 'figur1' (did",
         ),
         ("figure99", "found 'figure99' (did you mean 'figure"),

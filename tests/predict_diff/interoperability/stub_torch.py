@@ -45,6 +45,9 @@ class StubTensor:
     def is_floating_point(self) -> bool:
         return self.array.dtype.kind == "f"
 
+    def is_complex(self) -> bool:
+        return self.array.dtype.kind == "c"
+
     def detach(self) -> StubTensor:
         return StubTensor(self.array, self.device.type)
 

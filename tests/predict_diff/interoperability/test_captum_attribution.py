@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stub_torch import TORCH, StubTensor, probabilities, scores
 from stub_torch import images as some_images
 
-from predict_diff.errors import ConfigurationError, NetworkError, PredictDiffError
+from predict_diff.errors import ConfigurationError, ImageError, NetworkError, PredictDiffError
 from predict_diff.interoperability import Attribution
 from predict_diff.methods import Occlusion, Rise
 from predict_diff.methods.prediction_difference import PredictionDifference
@@ -148,6 +148,15 @@ def test_what_is_no_method_is_refused(method: object) -> None:
         Attribution(forward, method)
 
 
+@pytest.mark.parametrize(
+    "learnt",
+    [[[1], [1, 2]], "photos", np.full((2, 3, 6, 5), None), np.ma.masked_array(np.ones((2, 3, 6, 5)), mask=True)],
+)
+def test_it_learns_from_numbers_only(learnt: object) -> None:
+    with pytest.raises(ImageError, match="images: expected"):
+        Attribution(forward, PredictionDifference(k=2), softmax=True).fit(learnt)
+
+
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="forward_func: expected a torch function or module, found str"):
         Attribution("model", Occlusion())
@@ -159,6 +168,10 @@ def test_what_cannot_be_called_is_refused() -> None:
         (lambda batch: (forward(batch), forward(batch)), "function to give probabilities"),
         (lambda batch: StubTensor(np.zeros(len(batch))), "at least two classes"),
         (lambda batch: StubTensor(np.full((len(batch), 4), np.nan)), "finite"),
+        (
+            lambda batch: StubTensor(np.full((len(batch), 4), 0.25 + 1j)),
+            "an array of numbers, found StubTensor of complex",
+        ),
         (lambda batch: 1 / 0, "ZeroDivisionError"),
     ],
 )

@@ -109,6 +109,13 @@ def test_its_settings_do_not_vanish(torch: Any, quantus: Any, images: np.ndarray
         )
 
 
+@pytest.mark.parametrize("device", ["nonsense", 3.5])
+def test_devices_that_there_are_not_are_refused(torch: Any, images: np.ndarray, device: Any) -> None:
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(images[0].size, 3)).eval()
+    with pytest.raises(ConfigurationError, match="device: expected one that torch has here, found"):
+        explain_func(Occlusion(size=3), softmax=True)(module, images, 0, device=device)
+
+
 def test_modules_take_channels_first(torch: Any, images: np.ndarray) -> None:
     with pytest.raises(ConfigurationError, match="for a torch module"):
         explain_func(Occlusion(size=3), channel_first=False)(small_classifier(torch), np.moveaxis(images, 1, 3), 0)

@@ -135,6 +135,7 @@ BAD = {
     "texts": (lambda images: [["a", "b"]] * len(images), "an array of numbers, found list"),
     "unequal lists": (lambda images: [[1.0], [0.5, 0.5]], "found list, of which NumPy can make none"),
     "labels": (lambda images: classify(images).argmax(axis=1), "one number for each image"),
+    "masked": (lambda images: np.ma.masked_array(classify(images), mask=True), "found MaskedArray"),
     "failure": (fails, "the function failed for images of shape .*: KeyError: 'no such"),
     "batch statistics": (lambda images: softmax(scores(images - images.mean())), "evaluation mode"),
     "chance": (lambda images: softmax(np.random.default_rng().normal(size=(len(images), 4))), "evaluation mode"),
@@ -169,6 +170,21 @@ class TestWhatIsRefused:
             network.gradient(IMAGE, "prob", 0)
         with pytest.raises(NetworkError, match="a grey image is"):
             FunctionNetwork(classify, IMAGE[0])
+        for example, problem in (
+            ("cat.jpg", "a text"),
+            ([[1], [1, 2]], "NumPy makes none"),
+            (IMAGE * np.nan, "found NaN"),
+        ):
+            with pytest.raises(NetworkError, match=f"classify: example: expected.*{problem}"):
+                FunctionNetwork(classify, example)  # type: ignore[arg-type]
+        for images in (IMAGE + 1j, IMAGE.astype(str), [[1], [1, 2]]):
+            with pytest.raises(NetworkError, match="images"):
+                network.run(images, "prob")  # type: ignore[arg-type]
+
+    def test_a_module_of_torchs_is_told_what_takes_it(self) -> None:
+        Module = type("Linear", (), {"__module__": "torch.nn.modules.linear", "__call__": fails})  # as torch's own
+        with pytest.raises(NetworkError, match=r"Linear: the function failed.*interoperability\.TorchNetwork"):
+            FunctionNetwork(Module(), IMAGE)
 
     def test_probabilities_where_scores_are_expected(self) -> None:
         with pytest.raises(NetworkError, match="found probabilities, which add up to 1; leave softmax out"):
