@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -82,7 +82,7 @@ def explain(
     batch_size : int, optional
         Images that are evaluated at once; chosen from memory by default.
     provider : {"auto", "cpu", "cuda"}
-        What runs an ONNX file.
+        What runs an ONNX file; a function or network runs where it does.
     progress : callable, optional
         Called with the number of windows done and their total, over all images.
     journal : path, optional
@@ -126,6 +126,8 @@ def explain(
         raise ConfigurationError(f"spec: expected an InputSpec, found {type(spec).__name__}")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise ConfigurationError(f"seed: expected a whole number, found {seed!r}")
+    if provider not in get_args(Provider):
+        raise ConfigurationError(f"provider: expected {', '.join(get_args(Provider))}, found {provider!r}")
     if progress is not None and not callable(progress):
         raise ConfigurationError(f"progress: expected a function of two numbers, found {type(progress).__name__}")
     if journal is not None and (not isinstance(journal, str | Path) or not Path(journal).name):

@@ -161,6 +161,8 @@ class PredictionDifference(Parameters):
             k = whole("the sampler's k", self.sampler.k, side, ", to fit into the image")
             if self.k not in (None, k):
                 raise ConfigurationError(f"k: expected {k}, that of the sampler, found {self.k}; leave it out")
+            if self.l is not None:
+                raise ConfigurationError(f"l: expected none, for the sampler has its own, found {self.l}; leave it out")
             return k, k
         most = None if self.l is None else whole("l", self.l) - 1
         k = whole("k", window_side(shape, most) if self.k is None else self.k, side, ", to fit into the image")

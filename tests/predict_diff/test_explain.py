@@ -420,6 +420,7 @@ class TestSettings:
             ({"progress": 3}, "progress: expected a function"),
             ({"journal": ""}, "journal: expected the name of a file, found ''"),
             ({"journal": 3}, "journal: expected the name of a file, found 3"),
+            ({"provider": "gpu"}, "provider: expected auto, cpu, cuda, found 'gpu'"),
             ({"spec": {"size": 6}}, "spec: expected an InputSpec, found dict"),
         ],
     )

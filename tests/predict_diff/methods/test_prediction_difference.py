@@ -135,6 +135,7 @@ def test_n_is_the_number_of_images_unless_it_is_said(network: Network, x: Array,
         ({"instances": 0.5}, "instances"),
         ({"batch_size": -1}, "batch_size"),
         ({"batch_size": "all"}, "batch_size"),
+        ({"sampler": ConstantFill(4), "l": 8}, "l: expected none, for the sampler has its own, found 8"),
         ({"evaluator": "fast"}, "evaluator: expected auto, incremental, minibatch"),
     ],
 )
