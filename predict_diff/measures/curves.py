@@ -10,7 +10,7 @@ from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
 from ..errors import ConfigurationError, ImageError, ResultError
-from ..methods.checking import whole
+from ..methods.checking import baseline_image, whole
 from ..top_pixels import finite_values
 from .maps import Array, check_varies
 from .scores import Scores, checked_scores, parts
@@ -52,7 +52,7 @@ def deletion(scores: Scores, x: Image, relevance: ArrayLike, baseline: ArrayLike
         The image, as the network sees it.
     relevance : ndarray, shape (H, W), float
         Signed: what speaks against the target goes last. Of equal values, the first in reading order goes first.
-    baseline : number or ndarray, shape (C, H, W), default 0
+    baseline : number, one for each channel, or ndarray, shape (C, H, W), default 0
         What takes the place of pixels: 0 is the mean where the network's input has its mean subtracted. Paper: "zero
         or any other constant". `blurred` makes another one.
     steps : int, default 100
@@ -75,7 +75,7 @@ def deletion(scores: Scores, x: Image, relevance: ArrayLike, baseline: ArrayLike
         If the baseline does not fit the image, or no step is asked for.
     """
     x, values = checked_image_and_map(x, relevance)
-    return curve(scores, x, checked_baseline(baseline, x), in_order(values), steps)
+    return curve(scores, x, baseline_image(baseline, x).astype(np.float32), in_order(values), steps)
 
 
 def insertion(
@@ -90,7 +90,7 @@ def insertion(
     ----------
     scores, x, relevance, steps
         As `deletion` takes them.
-    baseline : number or ndarray, shape (C, H, W), optional
+    baseline : number, one for each channel, or ndarray, shape (C, H, W), optional
         What is there at first. Paper, and the default: the image, `blurred`, since a constant's sharp edges are
         evidence of their own.
 
@@ -106,7 +106,7 @@ def insertion(
         As `deletion`.
     """
     x, values = checked_image_and_map(x, relevance)
-    start = checked_baseline(blurred(x) if baseline is None else baseline, x)
+    start = baseline_image(blurred(x) if baseline is None else baseline, x).astype(np.float32)
     return curve(scores, start, x, in_order(values), steps)
 
 
@@ -197,16 +197,3 @@ def checked_image(x: Image) -> Image:
     if not np.isfinite(image).all():
         raise ImageError("image: expected finite numbers, found NaN or infinity; check the photo and its mean")
     return image
-
-
-def checked_baseline(baseline: ArrayLike, x: Image) -> Image:
-    """The baseline in the shape of the image. ConfigurationError if it does not fit, or holds NaN or infinity."""
-    array = np.asarray(baseline, np.float32)
-    if array.shape not in ((), x.shape):
-        raise ConfigurationError(
-            f"baseline: expected a number, or an image of shape {x.shape}, found shape {array.shape}; "
-            f"blurred(x) makes one"
-        )
-    if not np.isfinite(array).all():
-        raise ConfigurationError("baseline: expected finite numbers, found NaN or infinity; choose another one")
-    return np.broadcast_to(array, x.shape)

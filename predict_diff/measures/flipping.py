@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigurationError
-from ..methods.checking import whole
-from .curves import Curve, Image, checked_baseline, checked_image_and_map, curve, in_order
+from ..methods.checking import baseline_image, whole
+from .curves import Curve, Image, checked_image_and_map, curve, in_order
 from .scores import Scores
 
 #: Most or least relevant first.
@@ -48,7 +48,7 @@ def pixel_flipping(
         So many squares are replaced in the end; all by default. Samek et al. have 100, a sixth of an image.
     steps : int, optional
         The curve's resolution; by default one step for each square.
-    baseline : number or ndarray, shape (C, H, W), default 0
+    baseline : number, one for each channel, or ndarray, shape (C, H, W), default 0
         What takes their place. Bach et al. flip the sign of black and white pixels (``baseline=-x``), Samek et al.
         draw random colours: pass such an image.
 
@@ -76,7 +76,8 @@ def pixel_flipping(
     last = count if flips is None else whole("flips", flips, count, ", the number of squares")
     means = np.bincount(numbers.ravel(), values.ravel()) / np.bincount(numbers.ravel())
     ranks = in_order(means if order == "morf" else -means)[numbers]
-    return curve(scores, x, checked_baseline(baseline, x), ranks, last if steps is None else steps, last)
+    end = baseline_image(baseline, x).astype(np.float32)
+    return curve(scores, x, end, ranks, last if steps is None else steps, last)
 
 
 def aopc(flipped: Curve) -> float:

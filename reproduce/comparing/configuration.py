@@ -15,8 +15,8 @@ from predict_diff.errors import ConfigurationError, PredictDiffError, closest
 
 from ..config import Seed, named_settings
 from ..photos import printable
+from ..photos_and_networks import NetworkAsked, PhotosAndNetworks
 from ..request import Request
-from ..studies.configuration import NetworkAsked, Texts, under
 from ..studies.sources import photo_names
 from ..validation import Strict, read_yaml, validated
 from .approaches import Approach
@@ -114,13 +114,9 @@ _Method = Annotated[Asked, _entry("method", {name: kind.parameters for name, kin
 _Measure = Annotated[Asked, _entry("measure", {name: kind.parameters for name, kind in MEASURES.items()})]
 
 
-class ComparisonFile(Strict):
+class ComparisonFile(PhotosAndNetworks):
     """The fields of a comparison's YAML, explained in comparison.yaml."""
 
-    title: str = Field(min_length=1, max_length=200)
-    photos: Texts = Field(min_length=1)
-    networks: Texts = Field(min_length=1)
-    cards: dict[str, str] = Field(default_factory=dict)
     methods: list[_Method] = Field(min_length=1, max_length=40)
     measures: list[_Measure] = Field(default_factory=list)
     objects: dict[str, Region] = Field(default_factory=dict)
@@ -132,13 +128,6 @@ class ComparisonFile(Strict):
         if not value.isprintable() or not value.strip():
             raise ValueError(f"expected a line of text, found {reprlib.repr(value)}")
         return value
-
-    @model_validator(mode="after")
-    def _cards_of_networks(self) -> Self:
-        for name in self.cards:
-            if name not in self.networks:
-                raise ValueError(f"cards: expected names of `networks`, found '{name}'{closest(name, self.networks)}")
-        return self
 
     @field_validator("methods", "measures")
     @classmethod
@@ -241,7 +230,9 @@ def read_comparison(
     photos = request.photos if request.photos is not None else photo_names(file.photos, folder)
     asked = request.networks if request.networks is not None else file.networks
     networks = tuple(
-        NetworkAsked(_network(name, None if request.networks is not None else folder), file.cards.get(name))
+        NetworkAsked.of(name, file.cards.get(name), folder)
+        if request.networks is None
+        else NetworkAsked(name, file.cards.get(name))
         for name in asked
     )
     return Comparison(
@@ -270,10 +261,6 @@ def read_comparison(
 
 def _set(parameters: type[Strict], asked: Asked, profile: str) -> Strict:
     return validated(parameters, asked.in_profile(profile), lambda place: asked.name)
-
-
-def _network(name: str, folder: Path | None) -> str:
-    return str(under(folder, name)) if folder is not None and name.endswith(".onnx") else name
 
 
 def _chosen(what: str, entries: Sequence[Asked], names: Sequence[str] | None) -> list[Asked]:

@@ -11,7 +11,7 @@ from predict_diff.errors import ImageError
 
 from ..classifier import Classifier
 from ..photos import Photo, read_photo
-from ..studies.configuration import under
+from ..photos_and_networks import under
 from .configuration import Region
 
 

@@ -6,21 +6,19 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Any, get_args
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator
 
-from predict_diff.errors import ConfigurationError, NetworkError, closest
+from predict_diff.errors import ConfigurationError, NetworkError
 from predict_diff.targets import Target
 
 from .. import networks
 from ..config import FaultName, SamplerName, Seed
+from ..photos_and_networks import NetworkAsked, PhotosAndNetworks, Texts, under
 from ..pools import DEFAULT
 from ..request import Request, request
 from ..validation import Strict, read_yaml
-
-#: One text stands for a list of one.
-Texts = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 #: Settings that command line and YAML both have.
 _CHANGES = ("k", "l", "samples", "stride")
@@ -38,13 +36,9 @@ class SettingsAsked(Strict):
     faults: list[FaultName] | None = Field(default=None, max_length=4)
 
 
-class StudyFile(Strict):
+class StudyFile(PhotosAndNetworks):
     """The fields of study.yaml, explained in example.yaml."""
 
-    title: str = Field(min_length=1, max_length=200)
-    photos: Texts = Field(min_length=1)
-    networks: Texts = Field(min_length=1)
-    cards: dict[str, str] = Field(default_factory=dict)
     samplers: list[SamplerName] = Field(default_factory=lambda: list(get_args(SamplerName)), min_length=1)
     seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     targets: Texts = Field(default_factory=lambda: ["top"], min_length=1)
@@ -69,21 +63,6 @@ class StudyFile(Strict):
             except ConfigurationError as reason:
                 raise ValueError(str(reason)) from reason
         return values
-
-    @model_validator(mode="after")
-    def _cards_of_networks(self) -> Self:
-        for name in self.cards:
-            if name not in self.networks:
-                raise ValueError(f"cards: expected names of `networks`, found '{name}'{closest(name, self.networks)}")
-        return self
-
-
-@dataclass(frozen=True)
-class NetworkAsked:
-    """What `open_classifier` takes: a name in models/ or the absolute path of an ONNX file, and a card for that."""
-
-    name: str
-    card: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +127,7 @@ def read_study(path: Path, options: Mapping[str, Any], given: Collection[str]) -
     """
     file = read_yaml(path, StudyFile)
     folder = path.absolute().parent
-    asked = tuple(_network(name, file.cards.get(name), folder) for name in file.networks)
+    asked = tuple(NetworkAsked.of(name, file.cards.get(name), folder) for name in file.networks)
     for network in asked:
         _check_there(network)
     chosen = request(None, None, **_merged(file, folder, default_out(path), options, given))
@@ -169,19 +148,6 @@ def read_study(path: Path, options: Mapping[str, Any], given: Collection[str]) -
 def default_out(path: Path) -> Path:
     """``results/<name of the YAML>``."""
     return Path("results") / (re.sub(r"[^\w.-]+", "_", path.stem).strip(".") or "study")
-
-
-def under(folder: Path, text: str) -> Path:
-    """A path of the YAML, ``~`` included, as an absolute one."""
-    path = Path(text)
-    try:
-        return folder / path.expanduser()
-    except RuntimeError:  # no such user: the name of a file, then
-        return folder / path
-
-
-def _network(name: str, card: str | None, folder: Path) -> NetworkAsked:
-    return NetworkAsked(str(under(folder, name)) if name.endswith(".onnx") else name, card)
 
 
 def _check_there(network: NetworkAsked) -> None:

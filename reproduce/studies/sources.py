@@ -19,8 +19,8 @@ from predict_diff.errors import ImageError, closest
 from .. import home, mean_image, networks
 from ..card import CARD
 from ..photos import MASK, SUFFIXES, default_photos, entries, printable
+from ..photos_and_networks import NetworkAsked, under
 from ..pools import DEFAULT
-from .configuration import NetworkAsked, under
 
 #: SHA-256 of a file's bytes, as far as possible from what is known of it.
 Hash = Callable[[Path], str]

@@ -22,11 +22,12 @@ from ..command_lines import command_line
 from ..forecast import check_folder
 from ..jobs import chosen_targets
 from ..photos import Photo, fingerprint
+from ..photos_and_networks import NetworkAsked
 from ..runner import WHOLE
 from ..subject import Subject
 from ..workers import Workers, open_workers
 from .appearance import AppearanceOfMaps, Described
-from .configuration import NetworkAsked, Study
+from .configuration import Study
 from .estimate import estimate
 from .expand import items, job_of
 from .index import Index, copy_of, open_index

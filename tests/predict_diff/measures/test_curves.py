@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_refused_in_a_line(measure):
             measure(*arguments)
         assert "\n" not in str(raised.value)
     for baseline, message in [
-        (x[0], "baseline: expected a number, or an image"),
+        (x[0], "baseline: expected one number, 2 for the channels, or an image"),
         (np.nan, "baseline: expected finite"),
     ]:
         with pytest.raises(ConfigurationError, match=message):
@@ -252,3 +252,11 @@ def test_impossible_settings_are_refused():
             pixel_flipping(score, x, relevance, **settings_)
     with pytest.raises(ConfigurationError, match="sigma: expected"):
         blurred(x, 0)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_baseline_may_have_a_number_for_each_channel(measure):
+    x, score, relevance = image(), linear(image(1)), np.random.default_rng(0).normal(size=SHAPE[1:])
+    spread = np.broadcast_to(np.array([0.5, -1])[:, None, None], SHAPE)
+    found = measure(score, x, relevance, baseline=[0.5, -1])
+    np.testing.assert_array_equal(found.scores, measure(score, x, relevance, baseline=spread).scores)

@@ -1,0 +1,54 @@
+"""What the YAML of a study and that of a comparison say alike: which photos, before which networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from predict_diff.errors import closest
+
+from .validation import Strict
+
+#: One text stands for a list of one.
+Texts = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+class PhotosAndNetworks(Strict):
+    """The fields that both have."""
+
+    title: str = Field(min_length=1, max_length=200)
+    photos: Texts = Field(min_length=1)
+    networks: Texts = Field(min_length=1)
+    cards: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _cards_of_networks(self) -> Self:
+        for name in self.cards:
+            if name not in self.networks:
+                raise ValueError(f"cards: expected names of `networks`, found '{name}'{closest(name, self.networks)}")
+        return self
+
+
+@dataclass(frozen=True)
+class NetworkAsked:
+    """What `open_classifier` takes: a name in models/ or the absolute path of an ONNX file, and a card for that."""
+
+    name: str
+    card: str | None
+
+    @classmethod
+    def of(cls, name: str, card: str | None, folder: Path) -> NetworkAsked:
+        """One that a YAML in this folder names."""
+        return cls(str(under(folder, name)) if name.endswith(".onnx") else name, card)
+
+
+def under(folder: Path, text: str) -> Path:
+    """A path of the YAML, ``~`` included, as an absolute one."""
+    path = Path(text)
+    try:
+        return folder / path.expanduser()
+    except RuntimeError:  # no such user: the name of a file, then
+        return folder / path
