@@ -7,6 +7,7 @@ import logging
 import os
 import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -23,6 +24,9 @@ _UNKNOWN = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 #: Linux's `struct flock`: kind, whence, start, length (0: to the end, wherever that is), process.
 _REQUEST = "hhqqi"
 
+#: How often, and after how many seconds, a taken file is asked for again.
+_TRIES, _MOMENT = 5, 0.05
+
 _Question = Callable[[BinaryIO], bool]
 
 
@@ -35,6 +39,19 @@ def lock(file: BinaryIO) -> bool:
     if answer is None:
         logger.debug("%s: this folder knows no locks.", file.name)
     return answer is not False
+
+
+def lock_in_a_moment(file: BinaryIO) -> bool:
+    """Take a file for this process alone, asking again for a while; False if another keeps it.
+
+    Who only looks whether it is taken may have it for an instant; and who has just taken it has, at the end of the
+    while, written down who it is.
+    """
+    for _ in range(_TRIES):
+        if lock(file):
+            return True
+        time.sleep(_MOMENT)
+    return False
 
 
 def is_locked(file: BinaryIO) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ResultError
-from .exclusive import lock
+from .exclusive import lock_in_a_moment
 from .journal_file import (
     COMMIT,
     DamagedError,
@@ -46,9 +46,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two requests to the system to put everything on the disk: so much a power failure costs at most.
 SYNC_EVERY = 5.0
-
-#: How often, and with how many seconds between, a lock is asked for.
-_TRIES, _MOMENT = 5, 0.05
 
 
 class OtherRunError(ResultError):
@@ -239,7 +236,7 @@ def open_journal(path: str | Path, plan: Plan | None = None) -> Journal:
             if file is None:
                 continue  # it has just been deleted
             try:
-                if not _locked(file):
+                if not lock_in_a_moment(file):
                     raise ResultError(
                         f"{path}: expected to be the only one that computes this map, found {owner(path)} at it; wait "
                         f"for its end, or stop it"
@@ -274,15 +271,6 @@ def _lies_at(path: Path, file: BinaryIO) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Lock a file; who only looks whether it is locked may hold it for a moment."""
-    for _ in range(_TRIES):
-        if lock(file):
-            return True
-        time.sleep(_MOMENT)
-    return False
 
 
 def _started(path: Path, file: BinaryIO, plan: Plan | None) -> Journal:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from predict_diff.errors import ResultError
-from predict_diff.exclusive import is_locked, lock
+from predict_diff.exclusive import is_locked, lock_in_a_moment
 
 from ..photos import printable
 
@@ -45,7 +45,7 @@ def open_log(path: Path) -> Iterator[None]:
             f"{path}: could not be written ({reason.strerror}); choose a folder that you may write to with --out"
         ) from reason
     with raw:
-        if not lock(raw):
+        if not lock_in_a_moment(raw):
             raise ResultError(
                 f"{path}: expected to be the only one that makes this study, found {_owner(path)} at it; wait for its "
                 f"end, stop it, or choose another folder with --out"

@@ -56,7 +56,8 @@ def make_study(study: Study) -> list[Path]:
     """
     photos = photo_names(study.photos, study.folder)
     files = Files(study.out, study.request.choices.shard)
-    with open_log(files.log), _start_and_stop(study):
+    start = _start(study)
+    with open_log(files.log), _start_and_stop(start):
         check_folder(study.out)
         with open_index(files.index, study.request.choices.force) as index:
             counts = index.register(study.title, items(study, photos, index.sha256))
@@ -168,20 +169,23 @@ def settings_in_words(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-@contextmanager
-def _start_and_stop(study: Study) -> Iterator[None]:
-    """Log that a study starts, as what and where, and what stopped it if something did."""
+def _start(study: Study) -> str:
+    """As what, by whom and where a study starts."""
     words = command_line(
         f"study {shlex.quote(str(study.source))}",
         study.request,
         dask=study.request.dask,
         shard="/".join(map(str, study.request.choices.shard)) if study.request.choices.shard[1] > 1 else None,
     )
-    logger.info(
-        "%s%s, prediction-difference %s, Python %s, %s, %d cores: %s; %s.", START, process(), __version__,
-        platform.python_version(), platform.platform(), os.cpu_count() or 1, words,
-        "; ".join(f"{name}: {value}" for name, value in settings_in_words(study)[1:]),
-    )  # fmt: skip
+    machine = f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count() or 1} cores"
+    settings = "; ".join(f"{name}: {value}" for name, value in settings_in_words(study)[1:])
+    return f"{START}{process()}, prediction-difference {__version__}, {machine}: {words}; {settings}."
+
+
+@contextmanager
+def _start_and_stop(start: str) -> Iterator[None]:
+    """Log that a study starts, first of all so that others see who has it, and what stopped it if something did."""
+    logger.info("%s", start)
     try:
         yield
     except PredictDiffError as error:

@@ -14,7 +14,7 @@ import h5py
 import pytest
 
 from predict_diff import exclusive
-from predict_diff.exclusive import is_locked, lock
+from predict_diff.exclusive import is_locked, lock, lock_in_a_moment
 
 KINDS = ["own", "flock"]
 
@@ -133,3 +133,18 @@ def test_what_else_is_wrong_is_not_taken_for_a_lock(
     monkeypatch.setattr(exclusive, "_take_own", broken)
     with pytest.raises(OSError, match="Input/output error"):
         lock(files[0])
+
+
+def test_who_asks_again_gets_what_another_had_for_a_moment_only(
+    kind: str, files: tuple[BinaryIO, BinaryIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = files
+    asked: list[float] = []
+    monkeypatch.setattr(exclusive.time, "sleep", asked.append)
+    assert lock(first)
+    assert not lock_in_a_moment(second)
+    patience = len(asked)
+    monkeypatch.setattr(exclusive.time, "sleep", lambda seconds: first.close())
+    assert lock_in_a_moment(second)
+    assert patience > 1
+    assert 0.1 < sum(asked) < 1
