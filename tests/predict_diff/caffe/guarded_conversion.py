@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -34,7 +35,7 @@ class Outcome:
         What is not as it should be; empty if all is well.
     seconds : float
     growth : int
-        Bytes of memory at most, beyond what the process had after its first conversion; 0 where unknown.
+        Bytes of memory at most, beyond what the process had before; 0 where unknown.
     """
 
     converted: bool
@@ -106,11 +107,10 @@ def _serve(connection: Connection, folder: Path) -> None:
         logging.getLogger(package).addHandler(notes)
     good = Pair((SEEDS[0].parent / "deploy.prototxt").read_bytes(), SEEDS[0].read_bytes())
     for _ in range(3):
-        _attempt(good, notes, 0)
-    warm = _memory("VmRSS")
+        _attempt(good, notes)
     connection.send("ready")
     while True:
-        connection.send(_attempt(connection.recv(), notes, warm))
+        connection.send(_attempt(connection.recv(), notes))
 
 
 class _Notes(logging.Handler):
@@ -124,7 +124,7 @@ class _Notes(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def _attempt(pair: Pair, notes: _Notes, warm: int) -> Outcome:
+def _attempt(pair: Pair, notes: _Notes) -> Outcome:
     from reproduce.cli import run
 
     Path("net.prototxt").write_bytes(pair.description)
@@ -133,7 +133,8 @@ def _attempt(pair: Pair, notes: _Notes, warm: int) -> Outcome:
     for number in (1, 2):
         os.ftruncate(number, 0)
         os.lseek(number, 0, os.SEEK_SET)
-    _forget_peak()
+    _release_memory()
+    before = _memory("VmRSS")
     code: int | str
     began = time.monotonic()
     with _limited(4 * pair.size + _ADDRESS_SPACE):
@@ -141,7 +142,7 @@ def _attempt(pair: Pair, notes: _Notes, warm: int) -> Outcome:
             code = run(["convert", "net.prototxt", "net.caffemodel", "-o", "out.onnx"])
         except BaseException as error:
             code = f"{type(error).__name__}: {error}"
-    seconds, growth = time.monotonic() - began, max(_memory("VmHWM") - warm, 0)
+    seconds, growth = time.monotonic() - began, max(_memory("VmHWM") - before, 0)
     sys.stdout.flush()
     sys.stderr.flush()
     said = Path("stderr").read_text("utf-8", "backslashreplace").splitlines()
@@ -207,7 +208,9 @@ def _memory(field: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:")), 0)
 
 
-def _forget_peak() -> None:
-    """Let VmHWM begin anew."""
+def _release_memory() -> None:
+    """Give back what the C library holds of memory that is free, as far as it can, and let VmHWM begin anew."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

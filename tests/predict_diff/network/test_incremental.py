@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from predict_diff.caffe.converter import convert
 from predict_diff.errors import ConfigurationError, NetworkError
-from predict_diff.network import incremental
+from predict_diff.network import choosing, incremental
 from predict_diff.network.choosing import choose_evaluator
 from predict_diff.network.frontier import Frontier, find_frontier
 from predict_diff.network.graphs import Shape, blob_shapes
@@ -414,7 +414,10 @@ def flat_network() -> Network:
     return Network(model_of(nodes, (3, 8, 9), {"w": weights}), "cpu", threads=1)
 
 
-def test_where_little_is_local_every_layer_is_evaluated_whole(caplog: pytest.LogCaptureFixture) -> None:
+def test_where_little_is_local_every_layer_is_evaluated_whole(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "_said", set())  # it is said once
     with caplog.at_level(logging.INFO):
         evaluator = choose_evaluator(flat_network(), [Target("prob", (0,))], 3, 6)
     assert isinstance(evaluator, MiniBatchEvaluator)

@@ -217,6 +217,7 @@ def test_in_a_world_of_smooth_gradients_the_surround_is_continued(windows, caplo
     statistics = GaussianStatistics.fit(gradients(30, seed=0), L, patches=2000)
     sampler = GaussianSampler(statistics, K)
     photo = gradients(1, seed=1)[0]
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         samples = sampler.sample(photo, windows, 4, seed=0)
     for sample, (row, column) in zip(samples, windows, strict=True):
