@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from predict_diff.algorithm import relevances
 from predict_diff.errors import ConfigurationError
+from predict_diff.network.target_values import arrangement
 from predict_diff.plan import Plan, differences
 from predict_diff.result import RelevanceMap, versions
 from predict_diff.samplers import Sampler
@@ -186,9 +187,10 @@ class _Workshop:
         drawn = self._recent(
             "samplers", _key(pool, job.sampler, job.settings.model_dump()), lambda: subject.sampler(job.sampler)
         )
-        choices, explained = job.choices, [str(target) for target in subject.targets]
-        evaluator = _key(opened, job.settings.k, explained, choices.batch_size, choices.evaluator)
-        subject.__dict__["evaluator"] = self._recent("evaluators", evaluator, lambda: subject.evaluator)
+        choices = job.choices
+        key = _key(opened, job.settings.k, arrangement(subject.targets), choices.batch_size, choices.evaluator)
+        evaluator = self._recent("evaluators", key, lambda: subject.evaluator)
+        subject.__dict__["evaluator"] = evaluator.for_targets(subject.targets)
         return subject, drawn
 
     def _recent(self, what: str, key: str, make: Callable[[], Any]) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResultError
-from ..network.minibatch import checked_targets, suggested_batch_size, values_of
+from ..network.minibatch import checked_targets, suggested_batch_size
 from ..network.predictor import Predictor
+from ..network.target_values import TargetValues
 from ..targets import Target
 from ..top_pixels import finite_values
 from .maps import Array
@@ -47,7 +48,7 @@ def scorer(network: Predictor, target: Target, batch_size: int | None = None) ->
         If the network has no such target, or the batch size is not positive; the function itself raises NetworkError
         for images that do not fit the network.
     """
-    values = values_of(network, checked_targets(network, [target], batch_size))
+    values = TargetValues(network, checked_targets(network, [target], batch_size))
     size = batch_size or suggested_batch_size(network)
 
     def scores(images: NDArray[np.float32]) -> Array:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..network.minibatch import values_of
 from ..network.predictor import Predictor
+from ..network.target_values import TargetValues
 from ..targets import Target
 from .checking import baseline_image, subject, whole
 from .gradients import mean_gradients, start
@@ -86,7 +86,7 @@ class IntegratedGradients(Parameters):
         x, targets = subject(network, x, targets)
         ends = np.stack([x, baseline_image(self.baseline, x).astype(np.float32)])
         starts = [start(network, target, self.probability) for target in targets]
-        there, here = values_of(network, starts)(ends).astype(np.float64)
+        there, here = TargetValues(network, starts)(ends).astype(np.float64)
         return np.asarray(np.asarray(maps, np.float64).sum(axis=(1, 2)) - (there - here))
 
     def passes(self, shape: tuple[int, ...], targets: int = 1) -> Passes:

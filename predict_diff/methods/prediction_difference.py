@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from ..algorithm import measures_of, prediction_difference
 from ..errors import ConfigurationError, closest
-from ..evaluator import Evaluator
 from ..network.choosing import EvaluatorName, choose_evaluator
+from ..network.incremental import IncrementalEvaluator
+from ..network.minibatch import MiniBatchEvaluator
 from ..network.predictor import Predictor
+from ..network.target_values import arrangement
 from ..result import RelevanceMap
 from ..samplers.gaussian import GaussianSampler
 from ..samplers.marginal import MarginalSampler
@@ -81,7 +83,7 @@ class PredictionDifference(Parameters):
     def __post_init__(self) -> None:
         self._images: NDArray[np.float32] | None = None
         self._built: tuple[tuple[object, ...], Sampler] | None = None
-        self._evaluating: tuple[tuple[object, ...], Evaluator] | None = None
+        self._evaluating: tuple[tuple[object, ...], IncrementalEvaluator | MiniBatchEvaluator] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies: sessions have none, and are made anew."""
@@ -207,12 +209,15 @@ class PredictionDifference(Parameters):
             self._built = key, sampler
         return self._built[1]
 
-    def _evaluator(self, network: Predictor, targets: tuple[Target, ...], k: int) -> Evaluator:
-        """The last one, if it still fits: for many images with the same targets."""
-        key = (id(network), targets, k, self.batch_size, self.evaluator)
+    def _evaluator(
+        self, network: Predictor, targets: tuple[Target, ...], k: int
+    ) -> IncrementalEvaluator | MiniBatchEvaluator:
+        """The last one, if it fits: for many images, whose targets may be other units of the same blobs."""
+        key = (id(network), arrangement(targets), k, self.batch_size, self.evaluator)
         if self._evaluating is None or self._evaluating[0] != key:
+            self._evaluating = None  # two at a time may be too large
             self._evaluating = key, choose_evaluator(network, targets, k, self.batch_size, self.evaluator)
-        return self._evaluating[1]
+        return self._evaluating[1].for_targets(targets)
 
     def _laplace_instances(self, network: Predictor, targets: Sequence[Target]) -> int:
         """N; 1 where nothing is a probability, since it plays no part then."""

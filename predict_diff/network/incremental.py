@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -16,9 +17,10 @@ from ..targets import Target
 from .frontier import find_frontier, frontier_blobs
 from .graphs import Shape, blob_shapes, prune
 from .grouping import shape_groups, widened
-from .minibatch import checked_targets, in_parts, photos_that_fit, with_targets
+from .minibatch import checked_targets, in_parts, photos_that_fit
 from .network import Network
 from .runtime import BoundSession, Buffer, run_session
+from .target_values import check_arrangement, chosen_units, with_targets
 from .tiles import channels_last, rest_graph, tile_graph
 
 #: Groups of places along each axis whose squares get the same shape. CUDA tunes its convolutions anew for each.
@@ -94,7 +96,7 @@ class IncrementalEvaluator:
         rest = rest_graph(model, blobs, shapes)
         kept = list(dict.fromkeys(cut.blob for cut in self._tiles.cuts if cut.blob != image))
         #: Gives the blobs of which a photo's are kept.
-        self._kept_model = prune(model, kept) if kept else None
+        self._kept_model = prune(model, kept, {image: shape}) if kept else None
         del model
 
         most = min(network.largest_batch, batch_size or _TILE_BATCH[network.provider])
@@ -117,14 +119,22 @@ class IncrementalEvaluator:
         self._output = rest.graph.output[0].name
         self._tile_session = BoundSession(network.extended(self._tiles.model), network.provider, network.device)
         self._rest_session = BoundSession(network.extended(rest), network.provider, network.device)
-        self._x: NDArray[np.float32] | None = None
-        self._known: NDArray[np.float64] | None = None
+        self._units = chosen_units(self.targets, network.blobs)
+        self._memory = _Memory()
 
     @property
     def batching(self) -> dict[str, Any]:
         """See `predict_diff.evaluator.Evaluator.batching`."""
         sizes = self._tile_batch, self.batch_size, self._room
         return {"evaluator": type(self).__name__, **dict(zip(_BATCHING, sizes, strict=True))}
+
+    def for_targets(self, targets: Sequence[Target]) -> Self:
+        """See `MiniBatchEvaluator.for_targets`."""
+        other = copy.copy(self)  # sessions and buffers, and what they hold, are one and the same
+        other.targets = checked_targets(self.network, targets, None)
+        check_arrangement(self.targets, other.targets)
+        other._units = chosen_units(other.targets, self.network.blobs)
+        return other
 
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """See `predict_diff.evaluator.Evaluator.values`."""
@@ -213,13 +223,14 @@ class IncrementalEvaluator:
             for blob, buffer in self._buffers.items():
                 self._rest_session.read_from(channels_last(blob), buffer, start, self.batch_size)
             self._rest_session.write_into(self._output, self._results, start, self.batch_size)
-            self._rest_session.run()
+            self._rest_session.run(self._units)
         return self._results.numpy()[:count]
 
     def _remember(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Keep what the photo gives, unless it is the latest one anyway; returns its targets."""
-        if self._known is None or self._x is None or not np.array_equal(x, self._x):
-            self._known = None
+        memory = self._memory
+        if memory.x is None or memory.targets != self.targets or not np.array_equal(x, memory.x):
+            memory.x = None
             image, batch = self.network.input_name, self.network.batch(x[None])
             values = {image: batch[0]}
             if self._kept_model is not None:
@@ -230,9 +241,18 @@ class IncrementalEvaluator:
             self._tile_session.keep(self._tiles.memory(values))
             for blob, buffer in self._buffers.items():
                 buffer.fill(np.moveaxis(values[blob], 0, -1))
-            self._known = self._rest(1)[0].astype(np.float64)
-            self._x = x.copy()
-        return self._known
+            memory.known = self._rest(1)[0].astype(np.float64)
+            memory.x, memory.targets = x.copy(), self.targets
+        return memory.known
+
+
+@dataclass(eq=False)
+class _Memory:
+    """Of which photo a session keeps what it gives, and the targets of it that were computed."""
+
+    x: NDArray[np.float32] | None = None
+    targets: tuple[Target, ...] = ()
+    known: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)

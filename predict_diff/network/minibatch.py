@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import lcm, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import ConfigurationError
 from ..targets import Target
-from .graphs import Shape, opset, prune
 from .network import Network
 from .predictor import Predictor
+from .target_values import TargetValues
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +26,6 @@ _LARGEST_BATCH = {"cpu": 20, "cuda": 400}
 
 #: Samples that are drawn and evaluated between two reports of progress, about.
 _SAMPLES_AT_ONCE = 400
-
-_OUTPUT = "targets"
 
 
 class MiniBatchEvaluator:
@@ -56,12 +53,30 @@ class MiniBatchEvaluator:
         self.network = network
         self.targets = checked_targets(network, targets, batch_size)
         self.batch_size = batch_size or suggested_batch_size(network)
-        self._values = values_of(network, self.targets)
+        self._values = TargetValues(network, self.targets)
 
     @property
     def batching(self) -> dict[str, Any]:
         """See `predict_diff.evaluator.Evaluator.batching`."""
         return {"evaluator": type(self).__name__, "batch_size": self.batch_size}
+
+    def for_targets(self, targets: Sequence[Target]) -> Self:
+        """The same for other targets, without another session; both can be used by turns.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+            Of the same blobs, in the same order, and with as many numbers each.
+
+        Raises
+        ------
+        ConfigurationError
+            If they are of other blobs, or the network has no such target.
+        """
+        other = copy.copy(self)
+        other.targets = checked_targets(self.network, targets, None)
+        other._values = self._values.for_targets(other.targets)
+        return other
 
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """See `predict_diff.evaluator.Evaluator.values`."""
@@ -94,21 +109,6 @@ class MiniBatchEvaluator:
     def run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The bare network: the targets, (batch_size, U), of one full batch of photos."""
         return self._values(np.ascontiguousarray(batch))
-
-
-def values_of(network: Predictor, targets: Sequence[Target]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """What computes targets, (n, U), of photos (n, C, H, W): in the network's own graph, where it has one."""
-    if isinstance(network, Network):
-        session = network.extended(with_targets(network.load(), targets, network.blobs))
-        return lambda batch: network.run_session(session, batch)[0]
-    blobs = list(dict.fromkeys(target.blob for target in targets))
-    return lambda batch: _units(network.run(batch, blobs), targets)
-
-
-def _units(blobs: Mapping[str, NDArray[np.float32]], targets: Sequence[Target]) -> NDArray[np.float32]:
-    """Targets, (n, U), out of whole blobs."""
-    columns = [np.moveaxis(blobs[target.blob], 0, -1)[target.index] for target in targets]
-    return np.stack([column.reshape(-1, column.shape[-1]).mean(axis=0) for column in columns], axis=1)
 
 
 def checked_targets(network: Predictor, targets: Sequence[Target], batch_size: int | None) -> tuple[Target, ...]:
@@ -175,44 +175,3 @@ def _available_memory() -> int:
     except OSError:
         logger.debug("This system does not tell how much memory is available.")
     return 1 << 32
-
-
-def with_targets(model: onnx.ModelProto, targets: Sequence[Target], shapes: dict[str, Shape]) -> onnx.ModelProto:
-    """A model whose one output holds the targets, (N, U) float32, in order.
-
-    Means over feature maps and the choice of units happen in the graph, so that no blob has to leave the device.
-    """
-    groups: dict[tuple[str, int], list[int]] = {}
-    for position, target in enumerate(targets):
-        groups.setdefault((target.blob, len(target.index)), []).append(position)
-    extended = prune(model, list(dict.fromkeys(target.blob for target in targets)))
-    graph = extended.graph
-    del graph.output[:]
-    parts: list[str] = []
-    order: list[int] = []
-
-    def integers(name: str, values: Sequence[int]) -> str:
-        graph.initializer.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
-        return name
-
-    for number, ((blob, axes), positions) in enumerate(groups.items()):
-        stem, value, shape = f"{_OUTPUT}/{number}", blob, shapes[blob]
-        if axes < len(shape):
-            free = list(range(1 + axes, 1 + len(shape)))
-            if opset(model) >= 18:
-                inputs = [value, integers(f"{stem}/free", free)]
-                graph.node.append(helper.make_node("ReduceMean", inputs, [f"{stem}/mean"], keepdims=0))
-            else:
-                graph.node.append(helper.make_node("ReduceMean", [value], [f"{stem}/mean"], keepdims=0, axes=free))
-            value = f"{stem}/mean"
-        units = [int(np.ravel_multi_index(targets[i].index, shape[:axes])) for i in positions]
-        graph.node.append(helper.make_node("Flatten", [value], [f"{stem}/flat"], axis=1))
-        chosen = integers(f"{stem}/units", units)
-        graph.node.append(helper.make_node("Gather", [f"{stem}/flat", chosen], [f"{stem}/chosen"], axis=1))
-        parts.append(f"{stem}/chosen")
-        order.extend(positions)
-    graph.node.append(helper.make_node("Concat", parts, [f"{_OUTPUT}/grouped"], axis=1))
-    back = integers(f"{_OUTPUT}/order", [int(i) for i in np.argsort(order)])
-    graph.node.append(helper.make_node("Gather", [f"{_OUTPUT}/grouped", back], [_OUTPUT], axis=1))
-    graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, ["N", len(targets)]))
-    return extended

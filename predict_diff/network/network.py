@@ -233,6 +233,7 @@ class Network:
         session: onnxruntime.InferenceSession,
         batch: NDArray[np.float32],
         beside: Mapping[str, NDArray[np.float32]] | None = None,
+        whole: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> list[NDArray[np.float32]]:
         """All outputs of a session of a model derived from this network's, in batches of the size that it insists on.
 
@@ -242,8 +243,10 @@ class Network:
         batch : ndarray, shape (N, C, H, W), float32
         beside : mapping of str to ndarray, shape (N, ...), optional
             Other inputs; those that the session does not have are left out.
+        whole : mapping of str to ndarray, optional
+            Inputs that are the same for all photos.
         """
-        return run_in_batches(session, {self.input_name: batch, **(beside or {})}, self.fixed_batch)
+        return run_in_batches(session, {self.input_name: batch, **(beside or {})}, self.fixed_batch, whole)
 
     def extended(self, model: onnx.ModelProto) -> onnxruntime.InferenceSession:
         """A session for a model derived from this network's: in its precision, where it runs, float32 outside."""

@@ -161,29 +161,34 @@ def make_session(
 
 
 def run_session(
-    session: onnxruntime.InferenceSession, feeds: dict[str, NDArray[np.float32]]
+    session: onnxruntime.InferenceSession, feeds: Mapping[str, NDArray[np.generic]]
 ) -> list[NDArray[np.float32]]:
     """All outputs of a session. NetworkError if the runtime fails."""
     with _failing("running the network"):
-        return list(session.run(None, feeds))
+        return list(session.run(None, dict(feeds)))
 
 
 def run_in_batches(
-    session: onnxruntime.InferenceSession, feeds: Mapping[str, NDArray[np.float32]], size: int | None
+    session: onnxruntime.InferenceSession,
+    feeds: Mapping[str, NDArray[np.float32]],
+    size: int | None,
+    whole: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> list[NDArray[np.float32]]:
     """All outputs of a session that takes a fixed number of rows, or any if that is None; see `run_session`.
 
-    Inputs that the session does not have are left out. The last batch is filled up with its last row.
+    Inputs that the session does not have are left out. The last batch is filled up with its last row. What is
+    `whole` has no rows, and goes with each batch as it is.
     """
     available = {entry.name for entry in session.get_inputs()}
     feeds = {name: value for name, value in feeds.items() if name in available}
     rows = max(map(len, feeds.values()), default=0)
     if size is None or rows in (0, size):
-        return run_session(session, feeds)
+        return run_session(session, {**feeds, **(whole or {})})
     parts = []
     for start in range(0, rows, size):
         chosen = np.minimum(np.arange(start, start + size), rows - 1)
-        parts.append(run_session(session, {name: value[chosen] for name, value in feeds.items()}))
+        some = {name: value[chosen] for name, value in feeds.items()}
+        parts.append(run_session(session, {**some, **(whole or {})}))
     return [np.concatenate(outputs)[:rows] for outputs in zip(*parts, strict=True)]
 
 
@@ -239,7 +244,7 @@ class BoundSession:
         self._binding = session.io_binding()
         self._kept: dict[str, onnxruntime.OrtValue] = {}
 
-    def keep(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    def keep(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Inputs that stay the same from run to run. NetworkError if the session does not take them."""
         with _failing("taking what stays the same"):
             for name, array in arrays.items():
@@ -268,7 +273,7 @@ class BoundSession:
             self._session.run_with_iobinding(self._binding)
 
 
-def _on_device(array: NDArray[np.float32], provider: Running, device: int) -> onnxruntime.OrtValue:
+def _on_device(array: NDArray[np.generic], provider: Running, device: int) -> onnxruntime.OrtValue:
     """An array where sessions run; on the CPU it shares its memory."""
     with _failing("reserving memory"):
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, provider, device)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from .cuts import Cut, Positions
-from .graphs import Shape, prune
+from .graphs import Shape, prune, reads
 from .inference import constants
 from .locality import Square, Step, same
 from .spans import whole
@@ -150,10 +150,15 @@ def tile_graph(
 
 
 def rest_graph(model: onnx.ModelProto, blobs: Sequence[str], shapes: Mapping[str, Shape]) -> onnx.ModelProto:
-    """What a network computes from some blobs on; its inputs are these, with the channels last, (N, H, W, C)."""
+    """What a network computes from some blobs on.
+
+    Its inputs are these, with the channels last, (N, H, W, C), and whatever else of the model's is needed for that.
+    """
     rest = prune(model, [info.name for info in model.graph.output], {blob: shapes[blob] for blob in blobs})
     nodes = list(rest.graph.node)
     del rest.graph.node[:], rest.graph.input[:]
+    read = {name for node in nodes for name in reads(node)} - set(blobs)
+    rest.graph.input.extend(info for info in model.graph.input if info.name in read)
     for blob in blobs:
         name, (channels, height, width) = channels_last(blob), shapes[blob]
         rest.graph.node.append(helper.make_node("Transpose", [name], [blob], perm=[0, 3, 1, 2]))

@@ -23,8 +23,9 @@ from predict_diff.network.graphs import blob_shapes
 from predict_diff.network.half_precision import half_precision
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.inference import infer_types
-from predict_diff.network.minibatch import MiniBatchEvaluator, with_targets
+from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
+from predict_diff.network.target_values import with_targets
 from predict_diff.precision import PrecisionError, precision_error
 from predict_diff.samplers import MarginalSampler
 from predict_diff.targets import Target
