@@ -30,7 +30,7 @@ from .refinement import shared_windows
 from .result import RelevanceMap, versions
 from .samplers import Sampler
 from .samplers.drawing import draw
-from .samplers.sampler import checked_seed
+from .samplers.sampler import checked_seed, described
 from .targets import Measure, Target
 from .windows import WindowGrid
 
@@ -120,7 +120,7 @@ def make_plan(
     provenance = {
         "network": network.describe(),
         "photo_sha256": hashlib.sha256(x.tobytes()).hexdigest(),
-        "sampler": sampler.describe(),
+        "sampler": described(sampler),
         "samples": samples,
         "seed": checked_seed(seed),
         "laplace_instances": instances,
@@ -198,9 +198,9 @@ def relevances(
     # for every patch x_w of size k x k in x: x'_w <- x_w sampled from p(x_w | surround), S times
     patches = ((part, found) for part, (_, found) in zip(first, drawn, strict=True))
     # Authors' code: the stale window is sampled anew.
-    second = (
-        (part, sampler.sample(x, positions[plan.windows(part)], samples, seed + 1)) for part in parts[len(first) :]
-    )
+    again = parts[len(first) :]
+    redrawn = draw(sampler, x, positions, map(plan.windows, again), samples, seed + 1)
+    second = ((part, found) for part, (_, found) in zip(again, redrawn, strict=True))
     started = time.perf_counter()
     for part, found in chain(patches, second):
         expected, error = marginalise(x, evaluator, positions[plan.windows(part)], found)

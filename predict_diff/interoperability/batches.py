@@ -53,11 +53,8 @@ def maps(
         If the network has no such class, or the method refuses an image.
     """
     targets = [find_targets(network, image, [number]) for image, number in zip(images, classes, strict=True)]
-    found = np.empty((len(images), *images.shape[2:]))
-    # Class by class: methods keep what they build for a target until they are asked for another.
-    for place in np.argsort(classes, kind="stable"):
-        found[place] = method.explain(network, images[place], targets[place], seed)[0]
-    return found
+    found = [method.explain(network, image, target, seed)[0] for image, target in zip(images, targets, strict=True)]
+    return np.asarray(found, np.float64)
 
 
 def class_numbers(target: Any, images: int) -> list[int]:

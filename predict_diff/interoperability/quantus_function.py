@@ -42,10 +42,11 @@ def explain_func(
     Returns
     -------
     callable
-        ``function(model, inputs, targets, device=None) -> relevance``. The model is a torch module, a function from
-        batches to probabilities, both NumPy arrays, or a `Predictor`; the inputs are images, the targets their
-        classes, and the relevance is an ndarray (N, 1, H, W), or (N, H, W, 1) where channels are last. Any other
-        keyword is a ConfigurationError.
+        ``function(model, inputs, targets, device=None, method=None) -> relevance``. The model is a torch module, a
+        function from batches to probabilities, both NumPy arrays, or a `Predictor`; the inputs are images, the targets
+        their classes, and the relevance is an ndarray (N, 1, H, W), or (N, H, W, 1) where channels are last.
+        ``quantus.evaluate`` says by ``method`` what it calls the function, which changes nothing. Any other keyword is
+        a ConfigurationError.
 
     Raises
     ------
@@ -60,8 +61,16 @@ def explain_func(
     chosen = checked_method(method)
 
     def explain(
-        model: Any, inputs: ArrayLike, targets: ArrayLike, *, device: str | None = None, **additional: Any
+        model: Any,
+        inputs: ArrayLike,
+        targets: ArrayLike,
+        *,
+        device: str | None = None,
+        method: str | None = None,
+        **additional: Any,
     ) -> NDArray[np.float64]:
+        if not isinstance(method, str | None):
+            additional["method"] = method
         if additional:
             raise ConfigurationError(
                 f"explain_func_kwargs: expected no more than device, found {', '.join(additional)}; settings belong "

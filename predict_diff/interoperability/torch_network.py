@@ -37,7 +37,6 @@ class TorchNetwork(FunctionNetwork):
     """
 
     def __init__(self, forward: Callable[[Any], Any], example: Any, softmax: bool = False) -> None:
-        self._torch = importlib.import_module("torch")
         self._forward = forward
         self._device, self._dtype = example.device, example.dtype
         self.provider = "cuda" if self._device.type == "cuda" else "cpu"
@@ -94,6 +93,10 @@ class TorchNetwork(FunctionNetwork):
                 f"the images"
             )
         return gradient.reshape(np.shape(x))
+
+    @property
+    def _torch(self) -> Any:
+        return importlib.import_module("torch")
 
     def _values(self, batch: NDArray[np.float32]) -> Any:
         with self._torch.no_grad():

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ConfigurationError, ResultError
+from ..errors import ConfigurationError, ResultError, in_short
 from ..result import RelevanceMap
 from ..top_pixels import finite_values
 from .maps import Array
@@ -168,8 +168,10 @@ def converge(
         As `convergence`.
     """
     _rising(samples)
-    if len(seeds) == 0 or len(set(seeds)) < len(seeds):
-        raise ConfigurationError(f"seeds: expected different ones, found {list(seeds)}; each stands for another run")
+    if np.ndim(seeds) != 1 or len(seeds) == 0 or len(set(seeds)) < len(seeds):
+        raise ConfigurationError(
+            f"seeds: expected different ones, found {in_short(seeds)}; each stands for another run"
+        )
     found = [[explain(count, seed) for seed in seeds] for count in samples]
     maps = [[_map(entry, target) for entry in group] for group in found]
     shapes = {values.shape for group in maps for values in group}
@@ -185,7 +187,7 @@ def _rising(samples: Sequence[int]) -> NDArray[np.int64]:
     counts = np.asarray(samples)
     whole = counts.ndim == 1 and counts.size > 0 and np.issubdtype(counts.dtype, np.integer)
     if not whole or counts[0] < 1 or (np.diff(counts) <= 0).any():
-        raise ConfigurationError(f"S: expected whole numbers that rise, from 1 on, found {list(samples)}")
+        raise ConfigurationError(f"S: expected whole numbers that rise, from 1 on, found {in_short(samples)}")
     return counts.astype(np.int64)
 
 

@@ -40,6 +40,8 @@ PAPER_K, BORDER = 10, 4
 #: Fewer images a class than a classifier is trained on: a pool of fewer is no training set.
 _IMAGES_OF_A_CLASS = 10
 
+_OF_A_SAMPLER = ("k", "sample", "describe")
+
 
 @dataclass
 class PredictionDifference(Parameters):
@@ -156,7 +158,7 @@ class PredictionDifference(Parameters):
         """k and l for images of shape (C, H, W); ConfigurationError if they do not fit in."""
         side = min(shape[1:])
         if not isinstance(self.sampler, str):
-            if not hasattr(self.sampler, "k"):
+            if isinstance(self.sampler, type) or not all(hasattr(self.sampler, name) for name in _OF_A_SAMPLER):
                 raise ConfigurationError(
                     f"sampler: expected conditional, marginal or a sampler, found {self.sampler!r}"
                 )
@@ -198,7 +200,8 @@ class PredictionDifference(Parameters):
                 f"none; give some, or a sampler that needs none, such as predict_diff.samplers.BlurFill({k})"
             )
         key = (self.sampler, k, l)
-        if self._built is None or self._built[0] != key:
+        built = self._built  # which another thread may replace
+        if built is None or built[0] != key:
             sampler: Sampler
             if self.sampler == "conditional":
                 logger.info("Windows of %d x %d pixels, outer patches of %d x %d.", k, k, l, l)
@@ -206,18 +209,19 @@ class PredictionDifference(Parameters):
             else:
                 logger.info("Windows of %d x %d pixels.", k, k)
                 sampler = MarginalSampler(self._images, k)
-            self._built = key, sampler
-        return self._built[1]
+            self._built = built = key, sampler
+        return built[1]
 
     def _evaluator(
         self, network: Predictor, targets: tuple[Target, ...], k: int
     ) -> IncrementalEvaluator | MiniBatchEvaluator:
         """The last one, if it fits: for many images, whose targets may be other units of the same blobs."""
         key = (id(network), arrangement(targets), k, self.batch_size, self.evaluator)
-        if self._evaluating is None or self._evaluating[0] != key:
-            self._evaluating = None  # two at a time may be too large
-            self._evaluating = key, choose_evaluator(network, targets, k, self.batch_size, self.evaluator)
-        return self._evaluating[1].for_targets(targets)
+        last = self._evaluating  # which another thread may replace
+        if last is None or last[0] != key:
+            self._evaluating = last = None  # two at a time may be too large
+            self._evaluating = last = key, choose_evaluator(network, targets, k, self.batch_size, self.evaluator)
+        return last[1].for_targets(targets)
 
     def _laplace_instances(self, network: Predictor, targets: Sequence[Target]) -> int:
         """N; 1 where nothing is a probability, since it plays no part then."""

@@ -149,7 +149,11 @@ class _Backward:
         label = self._label(node)
         rule = RULES.get(node.op_type) if node.domain in _DEFAULT_DOMAINS else None
         if rule is None:
-            raise NetworkError(f"{label} has no derivative here; operators that have one: {', '.join(sorted(RULES))}")
+            raise NetworkError(
+                f"{label} has no derivative here; choose a method that needs no gradient or, for a module of torch's, "
+                f"give predict_diff.interoperability.TorchNetwork(module, example); operators that have one: "
+                f"{', '.join(sorted(RULES))}"
+            )
         step = Step(
             graph=self._graph,
             node=node,

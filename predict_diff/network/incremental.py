@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -138,7 +139,8 @@ class IncrementalEvaluator:
 
     def values(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """See `predict_diff.evaluator.Evaluator.values`."""
-        return self._remember(x).copy()
+        with self._memory.lock:
+            return self._remember(x).copy()
 
     def batches(self, windows: NDArray[np.int64], samples: int) -> Iterator[NDArray[np.int64]]:
         """See `predict_diff.evaluator.Evaluator.batches`: those windows together whose squares have the same shape."""
@@ -150,12 +152,17 @@ class IncrementalEvaluator:
         self, x: NDArray[np.float32], windows: NDArray[np.int64], patches: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """See `predict_diff.evaluator.Evaluator.evaluate`."""
-        count, samples, *sizes = patches.shape
-        if sizes[1:] != [self.k, self.k]:
+        if patches.shape[3:] != (self.k, self.k):
             raise ConfigurationError(
-                f"k: expected samples of {self.k} x {self.k} pixels, found {sizes[1]} x {sizes[2]}"
+                f"k: expected samples of {self.k} x {self.k} pixels, found {' x '.join(map(str, patches.shape[3:]))}"
             )
-        self._remember(x)
+        with self._memory.lock:
+            self._remember(x)
+            return self._evaluated(windows, patches)
+
+    def _evaluated(self, windows: NDArray[np.int64], patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`evaluate`, for the photo that is remembered."""
+        count, samples = patches.shape[:2]
         values = np.empty((count * samples, len(self.targets)), np.float32)
         waiting: list[tuple[NDArray[np.int64], int]] = []
         taken = 0
@@ -253,6 +260,8 @@ class _Memory:
     x: NDArray[np.float32] | None = None
     targets: tuple[Target, ...] = ()
     known: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    #: Whose photo and samples are in the buffers: one thread at a time.
+    lock: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True, eq=False)

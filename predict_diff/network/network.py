@@ -112,6 +112,10 @@ class Network:
         self._keeps_gradient = False
         self._kept_gradient: dict[str, onnxruntime.InferenceSession] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, as for other processes: sessions have none, and are opened anew."""
+        return {**self.__dict__, "_sessions": {}, "_keeps_gradient": False, "_kept_gradient": {}}
+
     @cached_property
     def sha256(self) -> str:
         digest = hashlib.sha256()
@@ -290,12 +294,14 @@ class Network:
     def _load(self) -> onnx.ModelProto:
         if isinstance(self._source, onnx.ModelProto):
             return self._source
-        return read_model(Path(self._source))
+        model = read_model(Path(self._source))
+        model.graph.name = Path(self._source).stem  # what messages call it: exporters name all graphs alike
+        return model
 
     def _backward(self, blob: str) -> onnxruntime.InferenceSession:
         """The backward graph of a blob. Outside `keeping_gradient` it is not worth its copy of the weights."""
-        if blob in self._kept_gradient:
-            return self._kept_gradient[blob]
+        if (kept := self._kept_gradient.get(blob)) is not None:
+            return kept
         self._kept_gradient.clear()
         # On the CPU, in full precision: scattering with atomics makes CUDA's last bits vary.
         session = make_session(gradient_model(self._load(), blob, self.input_name), "cpu", self._threads)
@@ -304,11 +310,12 @@ class Network:
         return session
 
     def _session(self, blobs: tuple[str, ...]) -> onnxruntime.InferenceSession:
-        if blobs not in self._sessions:
+        session = self._sessions.get(blobs)  # which another thread may replace
+        if session is None:
             # One set of blobs at a time: each session holds the weights.
             self._sessions.clear()
-            self._sessions[blobs] = self.extended(prune(self._load(), blobs))
-        return self._sessions[blobs]
+            session = self._sessions[blobs] = self.extended(prune(self._load(), blobs))
+        return session
 
 
 def _image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape, int | None]:

@@ -114,7 +114,10 @@ def class_output(found: dict[str, NDArray[np.float64]], spec: InputSpec, name: s
     if not classes:
         hint = ""
         if asked and all(value[0].size == 1 for value in asked.values()):
-            hint = "; for one probability of two classes, give a function with both: np.stack([1 - p, p], axis=1)"
+            hint = (
+                f"; for one probability of two classes, give a function with both: np.stack([1 - p, p], axis=1); to "
+                f"explain the number itself, open it with predict_diff.Network: '{next(iter(asked))}:0'"
+            )
             if len(asked) > 1:
                 hint = '; for scikit-learn, export it with options={"zipmap": False}'
         elif asked:

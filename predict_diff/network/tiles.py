@@ -157,7 +157,9 @@ def rest_graph(model: onnx.ModelProto, blobs: Sequence[str], shapes: Mapping[str
     rest = prune(model, [info.name for info in model.graph.output], {blob: shapes[blob] for blob in blobs})
     nodes = list(rest.graph.node)
     del rest.graph.node[:], rest.graph.input[:]
-    read = {name for node in nodes for name in reads(node)} - set(blobs)
+    # Older files list weights among the inputs: what could be fed is no constant to the runtime.
+    weights = {tensor.name for tensor in rest.graph.initializer}
+    read = {name for node in nodes for name in reads(node)} - weights - set(blobs)
     rest.graph.input.extend(info for info in model.graph.input if info.name in read)
     for blob in blobs:
         name, (channels, height, width) = channels_last(blob), shapes[blob]

@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from .sampler import Sampler
+from ..errors import SamplerError
+from .sampler import Sampler, checked_patches
 
 Part = NDArray[np.int64]
 
@@ -44,15 +45,30 @@ def draw(
     ------
     part : ndarray, int64
     patches : ndarray, shape (len(part), S, C, k, k), float32
+
+    Raises
+    ------
+    SamplerError
+        If the sampler gives something else, or changes the photo; and what else it raises.
     """
+    photo = x.copy()
+
+    def sample(part: Part) -> NDArray[np.float32]:
+        shape = (len(part), count, len(x), sampler.k, sampler.k)
+        who = f"{type(sampler).__name__}: expected the sampler"
+        patches = checked_patches(sampler.sample(photo, windows[part], count, seed), shape, who)
+        if not np.array_equal(photo, x):
+            raise SamplerError(f"{who} to leave the photo as it was given, found it changed; let it work on a copy")
+        return patches
+
     if not ahead:
         for part in parts:
-            yield part, sampler.sample(x, windows[part], count, seed)
+            yield part, sample(part)
         return
     with ThreadPoolExecutor(1) as thread:
         waiting = deque[tuple[Part, Future[NDArray[np.float32]]]]()
         for part in parts:
-            waiting.append((part, thread.submit(sampler.sample, x, windows[part], count, seed)))
+            waiting.append((part, thread.submit(sample, part)))
             if len(waiting) > 1:
                 ready, patches = waiting.popleft()
                 yield ready, patches.result()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import PredictDiffError, SamplerError
 from .fills import window_side
-from .sampler import check_request, stream
+from .sampler import check_request, checked_patches, stream
 
 #: ``function(x, windows, count, generators)`` gives patches (n, count, C, k, k).
 DrawFunction = Callable[[NDArray[np.float32], NDArray[np.int64], int, Sequence[np.random.Generator]], ArrayLike]
@@ -103,27 +103,7 @@ class FunctionSampler:
                     f"{self.name}: expected the function to leave the {what} as they were given, found them changed; "
                     f"let it work on a copy"
                 )
-        return self._checked(given, shape)
-
-    def _checked(self, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The patches as float32. SamplerError if they are none."""
-        expected = f"{self.name}: expected the function to give patches of shape (n, S, C, k, k) = {shape}"
-        try:
-            patches = np.asarray(given)
-        except Exception as error:  # a tensor that needs gradients or lies on a GPU, a list of unequal lists
-            raise SamplerError(f"{expected}, found {type(given).__name__}, of which NumPy can make no array") from error
-        if patches.shape != shape:
-            raise SamplerError(f"{expected}, found {type(given).__name__} of shape {patches.shape}")
-        if patches.dtype.kind != "f":
-            raise SamplerError(
-                f"{expected} of floating point numbers, in the network's input space, found {patches.dtype}; convert "
-                f"them as the photos are"
-            )
-        with np.errstate(over="ignore"):  # what does not fit is infinite then
-            patches = patches.astype(np.float32)
-        if not np.isfinite(patches).all():
-            raise SamplerError(f"{expected} of finite numbers, found NaN or infinity among them")
-        return patches
+        return checked_patches(given, shape, f"{self.name}: expected the function")
 
     def describe(self) -> dict[str, Any]:
         """See `Sampler.describe`."""

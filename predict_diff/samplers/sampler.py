@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from typing import Any, Protocol
 
@@ -129,3 +130,51 @@ def check_request(x: NDArray[np.float32], windows: NDArray[np.int64], count: int
             f"windows: expected windows of {k} x {k} pixels inside the photo ({x.shape[1]} x {x.shape[2]}), found one "
             f"at row {row}, column {column}; take them from a WindowGrid of this size"
         )
+
+
+def checked_patches(given: object, shape: tuple[int, ...], who: str) -> NDArray[np.float32]:
+    """What somebody's sampler gives, as float32.
+
+    Parameters
+    ----------
+    given : object
+    shape : tuple of int
+        (n, S, C, k, k), as it has to be.
+    who : str
+        Start of messages: "...: expected the sampler".
+
+    Raises
+    ------
+    SamplerError
+        If it is something else than finite patches of that shape.
+    """
+    expected = f"{who} to give patches of shape (n, S, C, k, k) = {shape}"
+    try:
+        patches = np.asarray(given)
+    except Exception as error:  # a tensor that needs gradients or lies on a GPU, a list of unequal lists
+        raise SamplerError(f"{expected}, found {type(given).__name__}, of which NumPy can make no array") from error
+    if patches.shape != shape:
+        raise SamplerError(f"{expected}, found {type(given).__name__} of shape {patches.shape}")
+    if patches.dtype.kind != "f":
+        raise SamplerError(
+            f"{expected} of floating point numbers, in the network's input space, found {patches.dtype}; convert "
+            f"them as the photos are"
+        )
+    with np.errstate(over="ignore"):  # what does not fit is infinite then
+        patches = patches.astype(np.float32, copy=False)
+    if not np.isfinite(patches).all():
+        raise SamplerError(f"{expected} of finite numbers, found NaN or infinity among them")
+    return patches
+
+
+def described(sampler: Sampler) -> dict[str, Any]:
+    """What a sampler says of itself. SamplerError if a result could not be saved with it."""
+    found = sampler.describe()
+    try:
+        json.dumps(found, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise SamplerError(
+            f"{type(sampler).__name__}: expected describe to give what JSON can hold: texts, numbers, lists and "
+            f"dictionaries of Python's own, found something else ({error})"
+        ) from error
+    return found

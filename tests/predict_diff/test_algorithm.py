@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from predict_diff.algorithm import measures_of, prediction_difference
 from predict_diff.authors_code import Faults, stale_window
-from predict_diff.errors import ConfigurationError, NetworkError
+from predict_diff.errors import ConfigurationError, NetworkError, SamplerError
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
 from predict_diff.samplers import GaussianSampler, GaussianStatistics, MarginalSampler, Sampler
@@ -156,13 +156,29 @@ def test_a_network_that_gives_nan_is_refused(network: Network, x: NDArray[np.flo
         k = K
 
         def sample(self, x: object, windows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.float32]:
-            return np.full((len(windows), count, 3, K, K), np.inf, np.float32)
+            return np.full((len(windows), count, 3, K, K), 3e38, np.float32)  # what is added up overflows
 
         def describe(self) -> dict[str, object]:
             return {}
 
     with pytest.raises(NetworkError, match="NaN or infinity"):
         explain(network, x, Broken(), [Target("prob", (0,))])
+
+
+def test_what_a_result_could_not_be_saved_with_is_refused_before_anything_is_computed(
+    network: Network, x: NDArray[np.float32]
+) -> None:
+    class Described:
+        k = K
+
+        def sample(self, x: object, windows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.float32]:
+            raise AssertionError
+
+        def describe(self) -> dict[str, object]:
+            return {"deviation": np.float32(2)}
+
+    with pytest.raises(SamplerError, match=r"Described: expected describe to give what JSON can hold.*float32"):
+        explain(network, x, Described(), [Target("prob", (0,))])
 
 
 class TestAuthorsFaults:

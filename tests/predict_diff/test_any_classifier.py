@@ -294,7 +294,7 @@ class TestWhatIsRefused:
             (files.keras, None, r'14 x 14 x 3, which look like \(N, H, W, C\).*layout="NHWC"'),
             (files.flat, None, 'layout="flat"'),
             (files.labels_only, None, r"an output with probabilities.*found label \(INT64\)"),
-            (files.one_class, None, "at least two classes.*give a function with both"),
+            (files.one_class, None, "at least two classes.*give a function with both.*the number itself, open it"),
             (small_model, InputSpec(layout="flat"), "expected 2 axes for layout flat, found sizes any x 3 x 14 x 14"),
             (small_model, InputSpec(softmax=True), "found probabilities, which add up to 1; leave softmax out"),
             (small_model, InputSpec(output="probs"), "found 'probs' in the spec"),

@@ -98,7 +98,7 @@ IMAGES = np.zeros((2, 3, 6, 5))
         (probabilities, IMAGES, [0, 4], {}, "from 0 to 3, found 4"),
         (probabilities, IMAGES, [0.0, 1.0], {}, "number of a class"),
         (probabilities, IMAGES, None, {}, "found None"),
-        (probabilities, IMAGES, 0, {"method": "Saliency", "abs": True}, "found method, abs; settings belong"),
+        (probabilities, IMAGES, 0, {"method": Occlusion(), "abs": True}, "found abs, method; settings belong"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -206,3 +207,12 @@ def test_gradients_are_differences(torch: Any, images: Any) -> None:
         np.testing.assert_allclose((2 * gradient * step).sum(axis=(1, 2, 3)), change, rtol=0.02, atol=1e-5)
     with pytest.raises(NetworkError, match="from 0 to 3"):
         network.gradient(x, "prob", 4)
+
+
+def test_a_copy_of_a_network_of_torchs_gives_the_same(torch: Any) -> None:
+    images = some_images(torch)
+    network = TorchNetwork(small_classifier(torch), images[0], softmax=True)
+    copied = deepcopy(network)
+    batch, x = images.numpy(), images[0].numpy()
+    np.testing.assert_array_equal(copied.run(batch, "prob")["prob"], network.run(batch, "prob")["prob"])
+    np.testing.assert_array_equal(copied.gradient(x, "scores", 1), network.gradient(x, "scores", 1))

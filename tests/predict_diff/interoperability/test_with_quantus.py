@@ -98,15 +98,33 @@ def test_a_randomised_classifier_is_explained_anew(torch: Any, quantus: Any, ima
 
 
 def test_its_settings_do_not_vanish(torch: Any, quantus: Any, images: np.ndarray) -> None:
-    with pytest.raises(ConfigurationError, match="found method; settings belong"):
+    with pytest.raises(ConfigurationError, match="found nr_samples; settings belong"):
         quantus.Sparseness(disable_warnings=True)(
             small_classifier(torch),
             images,
             TARGETS,
             None,
             explain_func=explain_func(Occlusion(), softmax=True),
-            explain_func_kwargs={"method": "Saliency"},
+            explain_func_kwargs={"nr_samples": 5},
         )
+
+
+def test_its_own_loop_over_methods_and_metrics_takes_them(
+    torch: Any, quantus: Any, conditional: PredictionDifference, images: np.ndarray
+) -> None:
+    metrics = {
+        "sparse": quantus.Sparseness(disable_warnings=True),
+        "robust": quantus.MaxSensitivity(nr_samples=2, disable_warnings=True),
+    }
+    methods = {"ours": conditional, "Occlusion": Occlusion(size=3)}
+    functions = {name: explain_func(method, softmax=True) for name, method in methods.items()}
+    model = small_classifier(torch)
+    found = quantus.evaluate(metrics, functions, model, images, TARGETS, explain_func_kwargs={})
+    for name, function in functions.items():
+        np.testing.assert_allclose(
+            found[name]["sparse"], metrics["sparse"](model, images, TARGETS, None, explain_func=function), atol=1e-12
+        )
+        assert len(found[name]["robust"]) == len(images)  # a metric that failed is left out
 
 
 @pytest.mark.parametrize("device", ["nonsense", 3.5])

@@ -149,8 +149,11 @@ def test_what_shows_no_convergence_is_refused_in_a_line():
     for samples in ([], [0, 1], [2, 1], [1, 1], [1.5, 2]):
         with pytest.raises(ConfigurationError, match="S: expected whole numbers that rise"):
             convergence(samples, np.ones((len(samples), 2, 3, 3)))
-    with pytest.raises(ConfigurationError, match="seeds: expected different ones"):
-        converge(noisy, [1, 2], seeds=[3, 3])
+    with pytest.raises(ConfigurationError, match="S: expected whole numbers that rise, from 1 on, found 20"):
+        converge(noisy, 20)
+    for seeds in ([3, 3], [], 3):
+        with pytest.raises(ConfigurationError, match="seeds: expected different ones"):
+            converge(noisy, [1, 2], seeds=seeds)
     with pytest.raises(ConfigurationError, match="level: expected a positive standard error"):
         simple().expected_samples(0)
     maps = np.random.default_rng(0).normal(size=(2, 2, 3, 3))

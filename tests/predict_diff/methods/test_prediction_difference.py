@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,33 @@ def test_impossible_parameters_are_refused(
     with pytest.raises(PredictDiffError, match=problem) as caught:
         marginal(**parameters).fit(photos[1:]).explain(network, x, TARGETS)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_sampler_is_refused_before_anything_is_evaluated(network: Network, x: Array) -> None:
+    class Undescribed:
+        k = 4
+
+        def sample(self, *request: object) -> None:
+            raise AssertionError
+
+    for what in (Undescribed(), ConstantFill, 4.0):
+        with pytest.raises(ConfigurationError, match="sampler: expected conditional, marginal or a sampler, found"):
+            PredictionDifference(sampler=what, instances=10).explain(network, x, TARGETS)  # type: ignore[arg-type]
+
+
+def test_threads_may_share_a_method(network: Network, photos: Array) -> None:
+    for evaluator in ("incremental", "minibatch"):
+        shared = marginal(evaluator=evaluator).fit(photos[8:])
+
+        def explained(number: int, method: PredictionDifference) -> np.ndarray:
+            # Some images want another blob, and so another evaluator.
+            targets = [Target("prob" if number % 4 else "fc", (number % 4,))]
+            return method.explain(network, photos[number], targets)
+
+        expected = [explained(number, marginal(evaluator=evaluator).fit(photos[8:])) for number in range(8)]
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda number, shared=shared: explained(number, shared), [*range(8)] * 3))
+        np.testing.assert_array_equal(found, expected * 3)
 
 
 def test_samplers_that_learn_want_a_fit(network: Network, x: Array, photos: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,13 @@ def test_every_blob_has_its_value(network: Network, x: NDArray[np.float32]) -> N
     found = network.run(x, list(expected))
     for name, value in expected.items():
         np.testing.assert_allclose(found[name][0], value, rtol=0, atol=1e-5 * np.abs(value).max(), err_msg=name)
+
+
+def test_a_copy_of_a_network_that_has_run_gives_the_same(network: Network, x: NDArray[np.float32]) -> None:
+    expected = network.run(x, "prob")["prob"]
+    copied = deepcopy(network)  # as other processes get it
+    np.testing.assert_array_equal(copied.run(x, "prob")["prob"], expected)
+    assert copied.sha256 == network.sha256
 
 
 def test_blobs_have_shapes_without_the_batch(network: Network) -> None:
@@ -78,6 +86,15 @@ def test_the_gradient_is_the_slope(network: Network, x: NDArray[np.float32]) -> 
     step = 1e-6
     ends = [numpy_forward(network, x + sign * step * direction)["fc"][2] for sign in (-1, 1)]
     assert (gradient * direction).sum() == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=1e-4)
+
+
+def test_where_there_is_no_gradient_the_message_names_the_file_and_says_what_to_do(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> main_graph (float[N,1,4,4] x) => (float[N,1,4,4] y) { y = Mish(x) }'
+    )
+    onnx.save(model, tmp_path / "mine.onnx")
+    with pytest.raises(NetworkError, match=r"^mine: operator Mish of 'y' has no derivative here; choose a method that"):
+        Network(tmp_path / "mine.onnx", provider="cpu").gradient(np.ones((1, 4, 4), np.float32), "y", 0)
 
 
 def test_the_gradient_of_a_mean_is_the_mean_of_gradients(network: Network, x: NDArray[np.float32]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -150,3 +151,22 @@ def test_of_a_function(network: Network, photos: Array, patches: Array) -> None:
     evaluators = [MAKE["minibatch"](function, [Target("prob", (unit,))]) for unit in (1, 3)]
     found = evaluators[0].for_targets([Target("prob", (3,))]).evaluate(photos[0], WINDOWS, patches)
     np.testing.assert_array_equal(found, evaluators[1].evaluate(photos[0], WINDOWS, patches))
+
+
+def test_threads_that_share_sessions_do_not_see_each_others_photos(
+    make: Make, network: Network, photos: Array, patches: Array
+) -> None:
+    first = make(network, SOME)
+    evaluators = [first, first.for_targets(OTHERS), first, first.for_targets(OTHERS)]
+    expected = [
+        make(network, list(evaluator.targets)).evaluate(x, WINDOWS, patches)
+        for evaluator, x in zip(evaluators, photos, strict=False)
+    ]
+
+    def often(number: int) -> list[Array]:
+        return [evaluators[number].evaluate(photos[number], WINDOWS, patches) for _ in range(10)]
+
+    with ThreadPoolExecutor(len(evaluators)) as pool:
+        for number, found in enumerate(pool.map(often, range(len(evaluators)))):
+            for values in found:
+                np.testing.assert_array_equal(values, expected[number])

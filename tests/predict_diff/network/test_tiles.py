@@ -112,6 +112,22 @@ def test_a_tile_graph_makes_whole_blobs_and_the_rest_goes_on_from_them(seed: int
     np.testing.assert_allclose(prob, expected["prob"], rtol=0, atol=1e-6)
 
 
+def test_weights_that_a_file_lists_among_its_inputs_are_constants_behind_the_squares() -> None:
+    model = model_of(
+        [
+            helper.make_node("Conv", ["data", "w"], ["a"]),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("Gather", ["b", "chosen"], ["y"], axis=1),
+        ],
+        (2, 6, 6),
+        {"w": np.ones((3, 2, 3, 3), np.float32)},
+    )
+    model.graph.input.append(helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [3, 2, 3, 3]))
+    model.graph.input.append(helper.make_tensor_value_info("chosen", onnx.TensorProto.INT64, [1]))
+    rest = rest_graph(model, ["data"], blob_shapes(model))
+    assert [info.name for info in rest.graph.input] == ["chosen", channels_last("data")]
+
+
 def test_feeds_and_memory_are_what_the_graph_takes() -> None:
     network, tiles, _ = tiles_of(0, 3)
     x = np.zeros(network.input_shape, np.float32)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from predict_diff.errors import SamplerError
 from predict_diff.samplers.drawing import draw
 
 X = np.zeros((3, 9, 9), np.float32)
@@ -63,3 +65,58 @@ def test_what_the_sampler_raises_is_raised(ahead: bool) -> None:
     stub.sample = lambda *arguments: 1 / 0  # type: ignore[method-assign, assignment]
     with pytest.raises(ZeroDivisionError):
         list(draw(stub, X, WINDOWS, PARTS, 4, 7, ahead))
+
+
+class Giving(Stub):
+    """Gives what a function makes of the right samples."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.change = change
+
+    def sample(self, x: NDArray[np.float32], windows: NDArray[np.int64], count: int, seed: int) -> Any:
+        return self.change(super().sample(x, windows, count, seed))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_samples_of_any_precision_become_single(ahead: bool) -> None:
+    for given in (np.float64, np.float16, lambda patches: patches.astype(float).tolist()):
+        for (_, patches), (_, expected) in zip(
+            draw(Giving(given), X, WINDOWS, PARTS, 4, 7, ahead), draw(Stub(), X, WINDOWS, PARTS, 4, 7), strict=True
+        ):
+            assert patches.dtype == np.float32
+            np.testing.assert_allclose(patches, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda patches: patches[:, :1], r"\(2, 4, 3, 5, 5\), found ndarray of shape \(2, 1, 3, 5, 5\)"),
+        (lambda patches: patches[:1], "found ndarray of shape"),
+        (lambda patches: patches.swapaxes(0, 1), "found ndarray of shape"),
+        (lambda patches: patches[:, :, 0], "found ndarray of shape"),
+        (lambda patches: patches[..., :4], "found ndarray of shape"),
+        (lambda patches: None, "found NoneType of shape"),
+        (lambda patches: patches.astype(np.uint8), "floating point numbers.*found uint8"),
+        (lambda patches: patches.astype(complex), "floating point numbers.*found complex"),
+        (lambda patches: patches * np.nan, "finite numbers, found NaN"),
+        (lambda patches: patches.astype(float) + 1e300, "finite numbers, found NaN"),
+    ],
+)
+def test_what_is_no_sample_is_refused(change: Callable[[Any], Any], message: str, ahead: bool) -> None:
+    with pytest.raises(SamplerError, match=f"^Giving: expected the sampler to give patches.*{message}"):
+        list(draw(Giving(change), X, WINDOWS, PARTS, 4, 7, ahead))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_sampler_that_changes_the_photo_is_refused_and_the_photo_stays(ahead: bool) -> None:
+    class Painter(Stub):
+        def sample(self, x: NDArray[np.float32], windows: NDArray[np.int64], count: int, seed: int) -> Any:
+            x[:, :5, :5] = 1
+            return super().sample(x, windows, count, seed)
+
+    photo = X.copy()
+    with pytest.raises(SamplerError, match="Painter: expected the sampler to leave the photo as it was given"):
+        list(draw(Painter(), photo, WINDOWS, PARTS, 4, 7, ahead))
+    np.testing.assert_array_equal(photo, X)
