@@ -99,6 +99,15 @@ class About:
     random: bool
 
 
+@contextmanager
+def _named(name: str, case: Case) -> Iterator[None]:
+    """Say of what is impossible about which method it is."""
+    try:
+        yield
+    except ConfigurationError as reason:
+        raise ConfigurationError(f"{name}, before {case.classifier.card.title}: {reason}") from reason
+
+
 @dataclass(frozen=True, eq=False)
 class Competitor:
     """A method as `predict_diff.methods` has it.
@@ -122,7 +131,7 @@ class Competitor:
         return self.parameters
 
     def passes(self, case: Case) -> Passes:
-        with self._named(case):
+        with _named(self.name, case):
             return self.explains.passes(case.x.shape)
 
     def share_missing(self, case: Case, store: Store, seed: int) -> float:
@@ -141,7 +150,7 @@ class Competitor:
 
     def _computed(self, case: Case, seed: int) -> Stored:
         started = time.perf_counter()
-        with self._named(case):
+        with _named(self.name, case):
             values = self.explains.explain(case.network, case.x, [case.target], seed)[0]
         took = time.perf_counter() - started
         if values.shape != case.x.shape[1:] or not np.isfinite(values).all():
@@ -153,14 +162,6 @@ class Competitor:
         # As it is read from the file: sums in another order have other last bits.
         values = np.ascontiguousarray(values, np.float64)
         return Stored({"map": values}, {"seconds": took, "versions": versions(), "photo": photo})
-
-    @contextmanager
-    def _named(self, case: Case) -> Iterator[None]:
-        """Say of what is impossible about which method it is."""
-        try:
-            yield
-        except ConfigurationError as reason:
-            raise ConfigurationError(f"{self.name}, before {case.classifier.card.title}: {reason}") from reason
 
     def _stem(self, case: Case) -> str:
         return f"{case.stem}-{self.kind}"
@@ -197,7 +198,8 @@ class Difference:
 
     def subject(self, case: Case, seed: int) -> Subject:
         """The photo before the network, as figures have it."""
-        return case.subject(self.sampler, self.changes, seed)
+        with _named(self.name, case):
+            return case.subject(self.sampler, self.changes, seed)
 
     def passes(self, case: Case) -> Passes:
         # The photo itself is one more.
@@ -210,7 +212,9 @@ class Difference:
         return share_missing(self.subject(case, seed), self.sampler)
 
     def check(self, case: Case, store: Store, seed: int) -> None:
-        self.subject(case, seed).check()
+        subject = self.subject(case, seed)
+        with _named(self.name, case):
+            subject.check()
 
     def find(self, case: Case, store: Store, seed: int) -> Found:
         subject = self.subject(case, seed)

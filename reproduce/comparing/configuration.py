@@ -68,6 +68,11 @@ class MeasureAsked:
     kind: MeasureKind
     parameters: Any
 
+    @property
+    def title(self) -> str:
+        """For headings: the name that the YAML gives it, if it gives one."""
+        return self.kind.title if self.name == self.key else self.name
+
 
 def _entry(word: str, models: Mapping[str, type[Strict]]) -> Any:
     """What reads an entry: the name of a method or measure alone, or with its parameters."""
@@ -264,7 +269,7 @@ def _set(parameters: type[Strict], asked: Asked, profile: str) -> Strict:
 
 
 def _chosen(what: str, entries: Sequence[Asked], names: Sequence[str] | None) -> list[Asked]:
-    """The entries that the user named, by their own name or by their kind, in the order of the YAML."""
+    """The entries that the user named, by their own name, else by their kind, in the order of the YAML."""
     if names is None:
         return list(entries)
     known = {_spaced(word): word for entry in entries for word in (entry.name, entry.kind)}
@@ -279,7 +284,8 @@ def _chosen(what: str, entries: Sequence[Asked], names: Sequence[str] | None) ->
             )
         chosen.add(known[_spaced(",".join(rest[:count]))])
         del rest[:count]
-    return [entry for entry in entries if entry.name in chosen or entry.kind in chosen]
+    kinds = chosen - {entry.name for entry in entries}
+    return [entry for entry in entries if entry.name in chosen or entry.kind in kinds]
 
 
 def _spaced(name: str) -> str:

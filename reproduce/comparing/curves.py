@@ -24,6 +24,9 @@ _COLUMNS, _ROW, _LINE = 4, 1.35, 0.17
 #: Inches of the agreement's cells; points of the numbers in them.
 _CELL, _NUMBER = 0.27, 4.5
 
+#: Measures in a row, at most: as many as have room for their headings and numbers.
+_MEASURES = 6
+
 #: Letters of a method's name for which there is room.
 _LETTERS = 24
 
@@ -36,6 +39,9 @@ _DARK = 0.37
 #: Of the two curves, in both palettes told apart by the colour-blind: pixels that are replaced, and revealed.
 _CURVES = {"deletion": "#b2182b", "insertion": "#2166ac"}
 
+#: Of the first, second and every further curve of one colour.
+_DASHES = ("-", "--", "-.")
+
 ARROWS: dict[Direction, str] = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 
@@ -45,14 +51,15 @@ def measures_figure(results: Results, palette: Palette) -> Drawing:
     names = [approach.name for approach in results.approaches]
     measures = results.measures
     rows = -(-len(names) // _COLUMNS) if curves else 0
-    heights = [rows * _ROW + 0.01, len(names) * _LINE + 0.5]
+    lines = -(-len(measures) // _MEASURES)
+    heights = [rows * _ROW + 0.01, max(1, lines) * (len(names) * _LINE + 0.5)]
     photos = results.photos
     below = (
         f"Means over {counted(photos, 'photo')}{results.over_networks}; bands and bars: 95 % t-intervals over photos."
         + (
             " Curves: the probability of the class, from the photo while the most relevant pixels are replaced (red: "
             "deletion, lower is better), and from its baseline while they are revealed (blue: insertion, higher is "
-            "better); grey, dotted: those of the random map."
+            f"better){_other_curves(curves)}; grey, dotted: those of the random map."
             if curves
             else ""
         ),
@@ -63,7 +70,7 @@ def measures_figure(results: Results, palette: Palette) -> Drawing:
     if curves:
         _draw_curves(above, results, curves, names, rows)
     if measures:
-        _draw_measures(beneath, results, measures, names)
+        _draw_measures(beneath, results, measures, names, lines)
     panels = Panels(palette)
     for outcome in results.cases:
         explanation = outcome.case.explanation
@@ -81,12 +88,12 @@ def _draw_curves(
     null = next((each.name for each in results.approaches if getattr(each, "kind", "") == "random"), None)
     for ax, name in zip(cells, names, strict=False):
         for measure in curves:
-            colour = _CURVES[measure.key]
+            colour, dashes = _CURVES[measure.key], _dashes(curves, measure)
             if null is not None and (known := _mean_curve(results, measure.name, null)) is not None:
                 ax.plot(known[0], known[1], color="0.55", linewidth=0.7, linestyle=":")
             if (found := _mean_curve(results, measure.name, name)) is not None:
                 ax.fill_between(found[0], found[2], found[3], color=colour, alpha=0.15, linewidth=0)
-                ax.plot(found[0], found[1], color=colour, linewidth=1)
+                ax.plot(found[0], found[1], color=colour, linewidth=1, linestyle=dashes)
         ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         label(ax, shortened(name, _LETTERS))
         _thin(ax)
@@ -94,6 +101,20 @@ def _draw_curves(
         ax.set_axis_off()
     place.supxlabel("share of the pixels", fontsize=LABEL)
     place.supylabel("probability of the class", fontsize=LABEL)
+
+
+def _dashes(curves: Sequence[MeasureAsked], measure: MeasureAsked) -> str:
+    """How a curve is drawn that others of its colour are to be told from."""
+    return _DASHES[min([each for each in curves if each.key == measure.key].index(measure), len(_DASHES) - 1)]
+
+
+def _other_curves(curves: Sequence[MeasureAsked]) -> str:
+    """Which curves are not drawn through, in words."""
+    return "".join(
+        f"; {words}: {', '.join(each.name for each in found)}"
+        for dashes, words in (("--", "dashed"), ("-.", "dashes and dots"))
+        if (found := [each for each in curves if _dashes(curves, each) == dashes])
+    )
 
 
 def _mean_curve(results: Results, measure: str, method: str) -> tuple[NDArray[np.float64], ...] | None:
@@ -108,9 +129,14 @@ def _mean_curve(results: Results, measure: str, method: str) -> tuple[NDArray[np
     )
 
 
-def _draw_measures(place: SubFigure, results: Results, measures: Sequence[MeasureAsked], names: Sequence[str]) -> None:
-    cells = place.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for ax, measure in zip(cells, measures, strict=True):
+def _draw_measures(
+    place: SubFigure, results: Results, measures: Sequence[MeasureAsked], names: Sequence[str], lines: int
+) -> None:
+    columns = -(-len(measures) // lines)
+    cells = place.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for ax in cells[len(measures) :]:
+        ax.set_axis_off()
+    for ax, measure in zip(cells, measures, strict=False):
         found = results.summaries(measure.name)
         for line, name in enumerate(names):
             if name not in found:
@@ -125,7 +151,7 @@ def _draw_measures(place: SubFigure, results: Results, measures: Sequence[Measur
         ax.grid(axis="y", color="0.9", linewidth=0.4)
         ax.set_axisbelow(True)
         ax.locator_params(axis="x", nbins=3)
-        label(ax, wrapped(measure.kind.title + ARROWS[measure.kind.direction], TEXT_WIDTH / (len(measures) + 2), LABEL))
+        label(ax, wrapped(measure.title + ARROWS[measure.kind.direction], TEXT_WIDTH / (columns + 2), LABEL))
         _thin(ax)
 
 

@@ -127,7 +127,7 @@ def _of_measure(benches: Sequence[Bench], measure: MeasureAsked, approaches: Seq
     missing = sum(bench.is_missing(measure, approach) for bench, approach in applying)
     how, case, passes = measure.kind.how, benches[0].case, Passes(0)
     if isinstance(how, OfNetwork):
-        passes = Passes(how.forward(measure.parameters))
+        passes = Passes(how.forward(measure.parameters, case.x.shape[1:]))
     elif isinstance(how, OfWeights):
         # Of each method as many maps as layers, and that of the trained network; methods cost differently.
         each = [approach.passes(case) for approach in approaches]

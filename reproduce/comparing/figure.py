@@ -35,7 +35,7 @@ def maps_figure(results: Results, network: str, palette: Palette) -> Drawing:
         f"class: grey, from the least (black) to the most (white). Each map has its own scale, which saturates at the "
         f"{_SATURATED} % percentile.",
         settings_line(results, network),
-        stand_ins(explanations),
+        stand_ins(explanations) if results.is_stand_in(network) else "",
     )
     width = (1 + len(approaches)) * _SIDE
     picture = sheet(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from predict_diff.measures import (
     Curve,
@@ -32,26 +33,44 @@ Found = dict[str, Array]
 
 #: Standard deviation of a blurred baseline in pixels.
 Sigma = Annotated[float, Field(gt=0, le=1000)]
+_SIGMA = 5.0
 
 
 class Nothing(Strict):
     """No parameters."""
 
 
-class DeletionSettings(Strict):
-    """Steps of the curve; what takes the place of pixels: the mean colour, or the blurred photo."""
+class CurveSettings(Strict):
+    """Steps of the curve, at most one for each pixel; what is there before pixels are revealed, or after.
+
+    That is the mean colour, or the photo blurred by a Gaussian of sigma pixels, 5 by default.
+    """
 
     steps: PositiveInt = 100
-    baseline: Literal["mean", "blur"] = "mean"
+    baseline: Literal["mean", "blur"]
     sigma: Sigma | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sigma_of_blur(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        baseline, sigma = values.get("baseline", cls.model_fields["baseline"].default), values.get("sigma")
+        if baseline == "mean" and sigma is not None:
+            raise ValueError(f"sigma: expected none with `baseline: mean`, found {sigma!r}; add `baseline: blur`")
+        return {**values, "sigma": _SIGMA} if baseline == "blur" and sigma is None else values
 
-class InsertionSettings(Strict):
-    """Steps of the curve; what is there before pixels are revealed."""
 
-    steps: PositiveInt = 100
+class DeletionSettings(CurveSettings):
+    """What takes the place of pixels is the mean colour."""
+
+    baseline: Literal["mean", "blur"] = "mean"
+
+
+class InsertionSettings(CurveSettings):
+    """What is there at first is the blurred photo."""
+
     baseline: Literal["mean", "blur"] = "blur"
-    sigma: Sigma | None = 5.0
 
 
 class FlippingSettings(Strict):
@@ -97,13 +116,14 @@ class OfRegion:
 
 @dataclass(frozen=True)
 class OfNetwork:
-    """Changes the photo in the order of the map, and looks at what the network says; `forward` passes for each map.
+    """Changes the photo in the order of the map, and looks at what the network says.
 
-    `side` is that of the squares that change at once, in pixels.
+    `forward` are the passes for each map, by the photo's height and width; `side` is that of the squares that change at
+    once, in pixels.
     """
 
     value: Callable[[Scores, NDArray[np.float32], Array, Any], Found]
-    forward: Callable[[Any], int]
+    forward: Callable[[Any, tuple[int, ...]], int]
     side: Callable[[Any], int] = lambda asked: 1
 
 
@@ -152,11 +172,11 @@ class Kind:
 
 
 def _deletion(scores: Scores, x: NDArray[np.float32], relevance: Array, asked: DeletionSettings) -> Found:
-    return _of_curve(deletion(scores, x, relevance, _baseline(x, asked.baseline, asked.sigma), asked.steps))
+    return _of_curve(deletion(scores, x, relevance, _baseline(x, asked.sigma), asked.steps))
 
 
 def _insertion(scores: Scores, x: NDArray[np.float32], relevance: Array, asked: InsertionSettings) -> Found:
-    return _of_curve(insertion(scores, x, relevance, _baseline(x, asked.baseline, asked.sigma), asked.steps))
+    return _of_curve(insertion(scores, x, relevance, _baseline(x, asked.sigma), asked.steps))
 
 
 def _flipping(scores: Scores, x: NDArray[np.float32], relevance: Array, asked: FlippingSettings) -> Found:
@@ -174,10 +194,17 @@ def _of_curve(found: Curve) -> Found:
     return {"value": np.array(found.area), "fractions": found.fractions, "scores": found.scores}
 
 
-def _baseline(x: NDArray[np.float32], name: str, sigma: float | None) -> NDArray[np.float32]:
-    if name == "blur":
-        return blurred(x) if sigma is None else blurred(x, sigma)
-    return np.zeros_like(x)
+def _baseline(x: NDArray[np.float32], sigma: float | None) -> NDArray[np.float32]:
+    return np.zeros_like(x) if sigma is None else blurred(x, sigma)
+
+
+def _curve_passes(asked: CurveSettings, size: tuple[int, ...]) -> int:
+    return min(asked.steps, math.prod(size)) + 1
+
+
+def _flipping_passes(asked: FlippingSettings, size: tuple[int, ...]) -> int:
+    squares = math.prod(-(-length // asked.square) for length in size)
+    return 2 * (min(asked.steps, squares) + 1)
 
 
 def _pointing(relevance: Array, region: NDArray[np.bool_], asked: PointingSettings) -> float:
@@ -197,7 +224,7 @@ MEASURES: dict[str, Kind] = {
         "lower",
         _RISE,
         DeletionSettings,
-        OfNetwork(_deletion, lambda asked: asked.steps + 1),
+        OfNetwork(_deletion, _curve_passes),
     ),
     "insertion": Kind(
         "Insertion",
@@ -205,7 +232,7 @@ MEASURES: dict[str, Kind] = {
         "higher",
         _RISE,
         InsertionSettings,
-        OfNetwork(_insertion, lambda asked: asked.steps + 1),
+        OfNetwork(_insertion, _curve_passes),
     ),
     "pixel_flipping": Kind(
         "Flipping",
@@ -214,7 +241,7 @@ MEASURES: dict[str, Kind] = {
         "higher",
         "Bach et al. 2015, PLoS ONE 10; Samek et al. 2017, arXiv:1509.06321",
         FlippingSettings,
-        OfNetwork(_flipping, lambda asked: 2 * (asked.steps + 1), lambda asked: asked.square),
+        OfNetwork(_flipping, _flipping_passes, lambda asked: asked.square),
     ),
     "sparsity": Kind(
         "Gini",
@@ -234,7 +261,8 @@ MEASURES: dict[str, Kind] = {
     ),
     "pointing_game": Kind(
         "Pointing game",
-        "share of photos whose most relevant pixel lies on the object",
+        "share of photos whose most relevant pixel lies on the object, or so close to it; of several pixels that are "
+        "equally relevant, the share that does",
         "higher",
         "Zhang et al. 2018, arXiv:1608.00507",
         PointingSettings,

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, create_model
 
+from predict_diff.errors import closest
 from predict_diff.methods.gradient_times_input import GradientTimesInput
 from predict_diff.methods.integrated_gradients import IntegratedGradients
 from predict_diff.methods.method import Method
@@ -26,8 +27,18 @@ from .random_map import RandomMap
 #: Parameters that change no more than last bits, and are chosen from memory.
 _LEFT_OUT = ("evaluator", "batch_size")
 
+#: Whole numbers count something.
+_POSITIVE: dict[Any, Any] = {int: PositiveInt, int | None: PositiveInt | None}
+
 #: One value in every pixel, in the network's input space: where its mean is subtracted, 0 is the mean colour.
 _Value = float | int
+
+
+def _fill(value: Any) -> Any:
+    """Refuse what is no fill in one line: of a union, each part would have its own."""
+    if isinstance(value, str) and value not in FILLS:
+        raise ValueError(f"expected a number or one of {', '.join(FILLS)}, found {value!r}{closest(value, FILLS)}")
+    return value
 
 
 class Finite(Strict):
@@ -94,7 +105,7 @@ def _competitor(
     hints = typing.get_type_hints(method)
     fields: dict[str, Any] = {
         field.name: (
-            kinds.get(field.name, PositiveInt if hints[field.name] is int else hints[field.name]),
+            kinds.get(field.name, _POSITIVE.get(hints[field.name], hints[field.name])),
             field.default,
         )
         for field in dataclasses.fields(method)
@@ -135,7 +146,7 @@ METHODS: dict[str, Kind] = {
         "Zeiler and Fergus 2014, arXiv:1311.2901",
         "for or against",
         lambda asked: asked.fill == "noise",
-        fill=_Value | Literal[tuple(FILLS)],
+        fill=Annotated[_Value | Literal[tuple(FILLS)], BeforeValidator(_fill)],
     ),
     "sensitivity": _competitor(Sensitivity, "Simonyan, Vedaldi and Zisserman 2014, arXiv:1312.6034", "how much"),
     "gradient_times_input": _competitor(

@@ -27,8 +27,9 @@ from .table import cell, command, passes_in_words, settings_of, title_of, words_
 _STYLE = """
 thead th, td { overflow-wrap: break-word; }
 td.best { font-weight: 700; }
-.maps { overflow-x: auto; border: 1px solid var(--line); }
-.maps:focus-visible { outline: 3px solid #0b4a9e; }
+.maps, .measured { overflow-x: auto; }
+.maps { border: 1px solid var(--line); }
+.maps:focus-visible, .measured:focus-visible { outline: 3px solid #0b4a9e; }
 figure .maps img { max-width: none; width: 100%; min-width: 56rem; border: 0; }
 @media print { figure .maps img { min-width: 0; } }
 """
@@ -109,12 +110,13 @@ def _tables(results: Results) -> Iterable[Markup]:
 
 
 def _table(results: Results, network: str | None) -> Markup:
-    headings = ["Method", *(m.kind.title + ARROWS[m.kind.direction] for m in results.measures), "Seconds", "Passes"]
+    headings = ["Method", *(m.title + ARROWS[m.kind.direction] for m in results.measures), "Seconds", "Passes"]
     # Not `markup.table`: the best cell has a class of its own.
     head = element("tr", *(element("th", heading, scope="col") for heading in headings))
     body = joined(_row(results, approach, network, headings) for approach in results.approaches)
     caption = "All networks." if network is None else f"{title_of(results, network)}."
-    return element("table", element("caption", caption), element("thead", head), Markup("\n"), element("tbody", body))
+    found = element("table", element("caption", caption), element("thead", head), Markup("\n"), element("tbody", body))
+    return _scrolling(found, "measured", f"Measures. {caption}")
 
 
 def _row(results: Results, approach: Approach, network: str | None, headings: Sequence[str]) -> Markup:
@@ -155,7 +157,7 @@ def _methods(results: Results) -> Markup:
 def _meanings(results: Results) -> Markup:
     rows = [
         [
-            each.kind.title + ARROWS[each.kind.direction],
+            each.title + ARROWS[each.kind.direction],
             each.kind.meaning,
             in_words(each.parameters.model_dump(mode="json")) or "none",
             each.kind.source,
@@ -199,7 +201,7 @@ def _photos(results: Results) -> Markup:
 def _stand_ins(results: Results) -> str:
     from .. import networks
 
-    cards = [each[0].case.classifier.card for each in results.outcomes.values()]
+    cards = [each[0].case.classifier.card for name, each in results.outcomes.items() if results.is_stand_in(name)]
     return "; ".join(
         f"{card.title} stands in for {networks.card(card.stands_in_for).title}" for card in cards if card.stands_in_for
     )
@@ -237,9 +239,13 @@ def _figure(path: Path, kind: str, content: bytes, words: str, name: str = "") -
         ", ",
     )
     picture = element("img", src=f"data:image/{kind};base64,{base64.b64encode(content).decode()}", alt=words)
-    # What scrolls, keys can scroll, too.
-    shown = element("div", picture, class_=name, tabindex="0", role="region", aria_label=words) if name else picture
+    shown = _scrolling(picture, name, words) if name else picture
     return element("figure", shown, element("figcaption", element("p", "Files beside this page: ", files, ".")))
+
+
+def _scrolling(content: Markup, name: str, words: str) -> Markup:
+    """What can be wider than the page; what scrolls, keys can scroll, too."""
+    return element("div", content, class_=name, tabindex="0", role="region", aria_label=words)
 
 
 def _content(path: Path) -> bytes:

@@ -73,6 +73,12 @@ class Results:
     def networks(self) -> list[str]:
         return list(self.outcomes)
 
+    def is_stand_in(self, network: str) -> bool:
+        """Whether a network was taken because one that the comparison names is not there."""
+        other = self.outcomes[network][0].case.classifier.card.stands_in_for
+        asked = {each.name for each in self.comparison.networks}
+        return self.comparison.stand_ins and other in asked and other not in self.networks
+
     @property
     def photos(self) -> int:
         """How many there are."""

@@ -64,7 +64,12 @@ def markdown(results: Results) -> str:
     parts = [f"# {_escaped(results.comparison.title)}", words_on_intervals(results)]
     for network in results.tables:
         heading = "All networks" if network is None else title_of(results, network)
-        head = ["Method", *(m.kind.title + ARROWS[m.kind.direction] for m in results.measures), "Seconds", "Passes"]
+        head = [
+            "Method",
+            *(_escaped(m.title) + ARROWS[m.kind.direction] for m in results.measures),
+            "Seconds",
+            "Passes",
+        ]
         body = [_markdown_row(results, approach, network) for approach in results.approaches]
         lines = [head, ["---"] * len(head), *body]
         parts.append(f"## {_escaped(heading)}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))

@@ -42,6 +42,8 @@ html_theme_options = {
     "show_powered_by": False,
 }
 html_sidebars = {"**": ["about.html", "navigation.html", "searchbox.html"]}
+html_static_path = ["narrow.css"]
+html_css_files = ["narrow.css"]
 html_copy_source = False
 html_show_copyright = False
 

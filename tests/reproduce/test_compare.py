@@ -294,6 +294,70 @@ def test_methods_and_measures_can_be_chosen(compare: Compare) -> None:
     assert "found 'rose' (did you mean 'rise'" in compare("--methods", "rose").error
 
 
+def test_an_entrys_own_name_goes_before_what_others_are(compare: Compare) -> None:
+    measures = ["deletion", {"measure": "deletion", "name": "blurred out", "baseline": "blur"}]
+    cheap = ("--methods", "random")
+    compare(*cheap, "--measures", "deletion", measures=measures)
+    assert list(numbers()["measures"]) == ["deletion"]
+    measures[0] = {"measure": "deletion", "name": "covered"}
+    compare(*cheap, "--measures", "deletion", measures=measures)
+    assert list(numbers()["measures"]) == ["covered", "blurred out"]
+
+
+def test_measures_of_one_kind_are_told_apart_by_their_names(compare: Compare) -> None:
+    measures = ["deletion", {"measure": "deletion", "name": "del <b>*blur*", "baseline": "blur"}]
+    done = compare("--methods", "sensitivity,random", measures=measures)
+    page = done.files[0].read_text()
+    assert re.findall(r'<th scope="col">([^<]*)</th>', page)[:3] == [
+        "Method",
+        "Deletion ↓",
+        html.escape("del <b>*blur* ↓", quote=False),
+    ]
+    assert "| Method | Deletion ↓ | del \\<b\\>\\*blur\\* ↓ |" in done.files[2].read_text()
+
+
+def test_a_blur_is_no_part_of_what_takes_the_mean(compare: Compare) -> None:
+    cheap = ("--methods", "random")
+    error = compare(*cheap, measures=[{"measure": "deletion", "sigma": 3.0}]).error
+    assert "deletion: sigma: expected none with `baseline: mean`, found 3.0" in error
+    compare(
+        *cheap,
+        measures=[
+            "deletion",
+            "insertion",
+            {"measure": "insertion", "name": "from grey", "baseline": "mean"},
+            {"measure": "deletion", "name": "to a blur", "baseline": "blur"},
+            {"measure": "deletion", "name": "to another blur", "baseline": "blur", "sigma": 2.0},
+        ],
+    )
+    found = numbers()
+    sigmas = {name: each["parameters"]["sigma"] for name, each in found["measures"].items()}
+    assert sigmas == {"deletion": None, "insertion": 5, "from grey": None, "to a blur": 5, "to another blur": 2}
+    # What is removed into a baseline, and what is revealed in it, end where the other begins.
+    with h5py.File("results/compare/insects/measures.h5") as file:
+        last = {name: file["0"][f"{name} random scores"][-1] for name in ("deletion", "to a blur", "to another blur")}
+        first = {name: file["0"][f"{name} random scores"][0] for name in ("insertion", "from grey")}
+    assert last["deletion"] == pytest.approx(first["from grey"], rel=1e-5)
+    assert last["to a blur"] == pytest.approx(first["insertion"], rel=1e-5)
+    assert last["to another blur"] != pytest.approx(first["insertion"], rel=1e-5)
+
+
+def test_only_a_network_that_nobody_asked_for_stands_in(compare: Compare, home: Path) -> None:
+    package = {"name": "no-such-package", "file": "weights.pth", "bytes": 1, "sha256": "0" * 64}
+    add_network(home, "absent", tiny_weights(seed=6), present=False)
+    folder = add_network(home, "own", tiny_weights(seed=7), kind="embedded", stands_in_for="absent")
+    described = yaml.safe_load((folder / "model.yaml").read_text())
+    del described["weights"]["urls"]
+    described["weights"]["package"] = package
+    (folder / "model.yaml").write_text(yaml.safe_dump(described))
+    cheap = ("--methods", "random", "--measures", "sparsity")
+    for fields, says in (({"networks": ["absent"]}, True), ({"networks": ["own"]}, False)):
+        done = compare(*cheap, **fields)
+        assert done.code == 0, done.err
+        assert ("stands in for" in done.files[0].read_text()) == says
+    assert "stands in for" not in compare(*cheap, "--networks", "own", networks=["absent"]).files[0].read_text()
+
+
 def test_where_the_object_is_can_be_said_by_a_box_or_a_mask(compare: Compare, home: Path) -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[:16] = 255
@@ -401,6 +465,30 @@ def test_what_is_wrong_with_the_yaml_is_one_line_with_file_and_line(
     assert line >= 1
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"method": "occlusion", "size": -3}, "methods.0: occlusion: size: expected a number greater than 0, found -3"),
+        ({"method": "occlusion", "fill": "noize"}, "one of mean, blur, noise, inpainting, found 'noize' (did you mean"),
+        ({"method": "prediction_difference", "name": "far", "stride": 40}, "far, before Tiny: stride: expected 1 to"),
+        ({"method": "univariate_marginal", "name": "wide", "side": 40}, "wide, before Tiny: k: expected a window"),
+    ],
+)
+def test_what_is_impossible_says_of_which_entry_and_field(compare: Compare, entry: dict[str, Any], words: str) -> None:
+    assert words in compare(methods=["random", entry][::-1]).error
+
+
+def test_a_curve_has_no_more_steps_than_the_photo_has_pixels_or_squares(compare: Compare) -> None:
+    flipping = {"measure": "pixel_flipping", "square": 16, "steps": 100}
+    measures = [{"measure": "deletion", "steps": 10**6}, flipping]
+    said = compare("--dry-run", "--methods", "random", measures=measures).out
+    assert "deletion: 3 of 3 to do, 1,025 forward passes each" in said  # 32 x 32 pixels, and the photo itself
+    assert "pixel_flipping: 3 of 3 to do, 10 forward passes each" in said  # 4 squares and the photo, in both orders
+    compare("--methods", "random", measures=[flipping])
+    with h5py.File("results/compare/insects/measures.h5") as file:
+        assert len(file["0"]["pixel_flipping random scores"]) == 5
+
+
 def test_the_line_is_that_of_the_entry(compare: Compare, home: Path) -> None:
     error = compare(methods=["random", {"method": "rise", "masks": 0}]).error
     line = int(error.split("insects.yaml:")[1].split(":")[0])
@@ -443,6 +531,33 @@ def test_the_built_in_comparison_can_be_read() -> None:
 
     found = read_yaml(BUILT_IN, ComparisonFile)
     assert {entry.kind for entry in found.methods} == set(KNOWN)
+
+
+def test_headings_of_many_measures_leave_each_other_room(
+    reproduce: Reproduce, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    pixel, drawn = io.BytesIO(), []
+    Image.new("RGB", (1, 1)).save(pixel, "PNG")
+
+    def keep(picture: Figure, file: Any, **settings: Any) -> None:
+        drawn.append(picture)
+        file.write(pixel.getvalue())
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
+    objects = {name: {"box": [0, 0, 16, 32]} for name in ("ant", "bee", "cow")}
+    measures = ["deletion", "insertion", "pixel_flipping", "sparsity", "total_variation", "pointing_game"]
+    measures += ["mass_accuracy", "repeatability", {"measure": "weight_randomisation", "layers": 1}]
+    measures += [{"measure": "sparsity", "name": "how sparse the map is"}]
+    path = write_comparison(home, methods=["random"], measures=measures, objects=objects)
+    assert reproduce("compare", path, "--pool", home / "pool", *CHEAP).code == 0
+    (picture,) = {id(each): each for each in drawn if "Insects: measures" in each.get_suptitle()}.values()
+    picture.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in picture.axes if ax.title.get_text()]
+    assert len(boxes) == 1 + len(measures)  # the curves of the one method, too
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+    assert all(box.x0 >= 0 and box.x1 <= picture.bbox.width for box in boxes)
 
 
 def test_a_figure_draws_signed_maps_about_zero_and_others_from_black_to_white(reproduce: Reproduce) -> None:

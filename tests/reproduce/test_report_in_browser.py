@@ -17,6 +17,7 @@ import pytest
 import yaml
 from conftest import CHEAP, Reproduce, noise
 from PIL import Image
+from test_documentation import site as built_site
 from test_report import finding, verdicts
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -126,6 +127,9 @@ def page(reproduce: Reproduce, home: Path) -> Path:
     return path
 
 
+site = built_site
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_of_a_comparison_renders(reproduce: Reproduce, home: Path, browser: Browser, width: int) -> None:
     Image.fromarray(noise(4)).save(home / "data" / "photos" / "ant.png")
@@ -144,6 +148,27 @@ def test_the_page_of_a_comparison_renders(reproduce: Reproduce, home: Path, brow
     assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
     # Many columns would be too small on a narrow screen: they scroll by themselves.
     assert browser.value("document.querySelector('.maps img').clientWidth") >= 56 * 16
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 400])
+def test_many_measures_do_not_widen_the_page(reproduce: Reproduce, home: Path, browser: Browser, width: int) -> None:
+    Image.fromarray(noise(4)).save(home / "data" / "photos" / "ant.png")
+    comparison = home / "insects.yaml"
+    measures = [{"measure": "sparsity", "name": f"how sparse it is, {number}"} for number in range(14)]
+    fields = {"title": "Insects", "photos": ["ant"], "networks": ["tiny"], "methods": ["sensitivity"]}
+    comparison.write_text(yaml.safe_dump({**fields, "measures": measures}))
+    browser.open(reproduce("compare", comparison, "--pool", home / "pool", *CHEAP).files[0], width)
+    assert browser.value("document.querySelectorAll('.measured td').length") == len(measures) + 2
+    assert browser.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pages_of_the_documentation_are_as_wide_as_the_window(site: Path, browser: Browser, width: int) -> None:
+    for path in sorted(site.rglob("*.html")):
+        if path.name not in ("genindex.html", "py-modindex.html", "search.html"):
+            browser.open(path, width)
+            wide = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, f"{path.relative_to(site)}: {wide} pixels too wide"
 
 
 @pytest.mark.parametrize("width", [1280, 400])
