@@ -13,7 +13,7 @@ METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(
            $(if $(SAMPLES),--samples "$(SAMPLES)") $(if $(STRIDE),--stride "$(STRIDE)") $(if $(SEED),--seed "$(SEED)") \
            $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(GPUS),--gpus "$(GPUS)") \
            $(if $(PRECISION),--precision "$(PRECISION)") $(if $(PALETTE),--palette "$(PALETTE)") \
-           $(if $(FORCE),--force) $(if $(OUT),--out "$(OUT)")
+           $(if $(filter-out 0 no,$(FORCE)),--force) $(if $(OUT),--out "$(OUT)")
 SPREAD  := $(if $(SHARD),--shard "$(SHARD)") $(if $(DASK),--dask "$(DASK)")
 PHOTO   ?= chelsea
 NETWORK ?= efficientnet_lite0
@@ -28,8 +28,8 @@ EXTRAS  := iclr_sampling iclr_window iclr_networks
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo "  figure1 to figure6, $(subst $(space),$(comma) ,$(EXTRAS)) draw one figure each. They take NETWORKS, PHOTOS, PROFILE,"
-	@echo "  VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, PALETTE, FORCE, OUT, and SET, one field of the"
-	@echo "  YAML, in quotes: SET='maps={rule: strongest, count: 4}'"
+	@echo "  VARIANT, SAMPLES, STRIDE, SEED, POOL, PROVIDER, GPUS, PRECISION, PALETTE, FORCE=1, OUT, SHARD, DASK, and SET, one"
+	@echo "  field of the YAML, in quotes: SET='maps={rule: strongest, count: 4}'"
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=...")'

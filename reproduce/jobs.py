@@ -26,8 +26,10 @@ from . import home
 from .classifier import Classifier, Engine, open_classifier
 from .config import SamplerName, Settings
 from .photos import read_photo
+from .photos_and_networks import NetworkAsked
 from .pools import DEFAULT
 from .runner import compute_map, plan_map
+from .studies.sources import network_state, pool_state
 from .subject import Choices, Subject
 
 #: How much of what it has opened a process keeps from one job to the next.
@@ -168,7 +170,8 @@ class _Workshop:
     def open(self, job: MapJob) -> tuple[Subject, Sampler]:
         if os.environ.get(home.VARIABLE) != job.home and str(home.root()) != job.home:
             os.environ[home.VARIABLE] = job.home
-        opened = _key(job.network, _stamp(job.network), job.card, job.settings.crop, asdict(job.engine))
+        files = network_state(NetworkAsked(job.network, job.card), lambda path: str(_stamp(str(path))))
+        opened = _key(job.home, job.network, files, job.card, job.settings.crop, asdict(job.engine))
         classifier = self._recent("classifiers", opened, lambda: _open_classifier(job))
         found: tuple[Subject, Sampler] = self._recent(
             "subjects", _key(opened, _fields(job)), lambda: self._prepare(job, opened, classifier)
@@ -223,6 +226,7 @@ def _fields(job: MapJob) -> dict[str, Any]:
         "changed": _stamp(job.photo),
         "settings": job.settings.model_dump(),
         "choices": asdict(job.choices),
+        "pool": pool_state(job.choices.pool),
     }
 
 

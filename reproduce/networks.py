@@ -45,10 +45,22 @@ def card(name: str) -> Card:
             f"network: expected one of {', '.join(names())}, found {name!r}{closest(name, names())}; "
             f"a network of your own goes by its .onnx file"
         )
-    return _card(home.root() / "models" / name / CARD)
+    path = home.root() / "models" / name / CARD
+    return _card(path, _stamp(path))
 
 
-_card = functools.cache(read_card)
+@functools.cache
+def _card(path: Path, stamp: tuple[int, int] | None) -> Card:
+    return read_card(path)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file, which may change while a worker lives; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def stand_in(name: str) -> str | None:

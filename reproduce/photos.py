@@ -207,6 +207,8 @@ def _find(text: str) -> Path:
     if (found := _path(text)) is not None:
         return found
     path = user_path(text)
+    if path.is_symlink():
+        raise ImageError(f"{printable(str(path))}: expected a photo, found a link that leads to no file; mend the link")
     known = [*default_photos(), *(printable(file.name) for file in entries(path.parent)[:_NAMES_COMPARED])]
     raise ImageError(
         f"photo {printable(text)!r}: expected a file, a name in {_own_folder()} or one of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
@@ -45,10 +46,24 @@ class NetworkAsked:
         return cls(str(under(folder, name)) if name.endswith(".onnx") else name, card)
 
 
+def folder_of(source: Path) -> Path:
+    """Where relative paths of a YAML start; the same from wherever the YAML is named."""
+    return _plain(source.absolute()).parent
+
+
 def under(folder: Path, text: str) -> Path:
     """A path of the YAML, ``~`` included, as an absolute one."""
     path = Path(text)
     try:
-        return folder / path.expanduser()
+        return _plain(folder / path.expanduser())
     except RuntimeError:  # no such user: the name of a file, then
-        return folder / path
+        return _plain(folder / path)
+
+
+def _plain(path: Path) -> Path:
+    """An absolute path without ``..``, so that a file has one name; as it is where that would be another place."""
+    if ".." not in path.parts:
+        return path
+    shorter = Path(os.path.normpath(path))
+    # Behind a link, .. leads elsewhere.
+    return shorter if os.path.realpath(shorter) == os.path.realpath(path) else path

@@ -107,6 +107,11 @@ def request(
         raise ConfigurationError(
             f"gpus: expected one with --shard, found {','.join(map(str, numbers))}; give each GPU a shard of its own"
         )
+    if dask is not None and not dask.strip():
+        raise ConfigurationError(
+            "dask: expected the address of a scheduler such as tcp://host:8786, or local:N, found an empty one; name "
+            "one, or leave --dask out"
+        )
     if numbers:
         provider = "cuda"  # asked for by name: what cannot run there is an error
     device = numbers[0] if numbers else 0

@@ -49,10 +49,18 @@ def lines_of_study(folder: Path) -> list[str]:
     return summary(folder)
 
 
+def _study_runs(folder: Path) -> bool:
+    from .studies.summary import is_any_running
+
+    return is_any_running(folder)
+
+
 def _look(folder: Path, most_runs: int, columns: int) -> tuple[list[str], bool]:
     """What there is to see now, and whether something runs."""
     found = survey(folder, most_runs, _LATEST_MAPS)
-    return table(found, lines_of_study(folder), columns, most_runs, time.time()), found.count("running") > 0
+    # A study also opens networks, fits Gaussians and writes tables, and no journal runs meanwhile.
+    running = found.count("running") > 0 or _study_runs(folder)
+    return table(found, lines_of_study(folder), columns, most_runs, time.time()), running
 
 
 def _follow(folder: Path) -> None:

@@ -53,7 +53,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     """Read and validate a YAML file. ConfigurationError if anything about it is wrong."""
     try:
         if not path.is_file():
-            raise ConfigurationError(f"{path}: expected YAML, found no such file")
+            found = "a folder or a device" if path.exists() else "no such file"
+            raise ConfigurationError(f"{path}: expected YAML, found {found}")
         with path.open("rb") as file:
             content = file.read(_LARGEST_YAML + 1)
         if len(content) > _LARGEST_YAML:

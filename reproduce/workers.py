@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from predict_diff.errors import ConfigurationError, NetworkError, PredictDiffError
@@ -138,25 +140,51 @@ def open_workers(address: str, gpus: Sequence[int] = (), threads: int | None = N
             workers.close()
         return
     number = local_workers(count)
-    logger.info("Starting %d workers.", number)
-    cluster = LocalCluster(
-        n_workers=number,
-        threads_per_worker=1,
-        memory_limit=0,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        silence_logs=logging.CRITICAL,
-        preload=[_DEAF],
-    )
-    try:
-        workers = Workers(cluster.scheduler_address, gpus, threads or max(1, (os.cpu_count() or 1) // number))
+    logger.info("Starting %d worker%s.", number, "s" * (number > 1))
+    with _deaf_loop() as loop:
+        cluster = LocalCluster(
+            n_workers=number,
+            threads_per_worker=1,
+            memory_limit=0,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=logging.CRITICAL,
+            preload=[_DEAF],
+            loop=loop,
+        )
         try:
-            yield workers
+            workers = Workers(cluster.scheduler_address, gpus, threads or max(1, (os.cpu_count() or 1) // number))
+            try:
+                yield workers
+            finally:
+                workers.close()
         finally:
-            workers.close()
+            cluster.close(timeout=5)
+
+
+@contextmanager
+def _deaf_loop() -> Iterator[Any]:
+    """What starts workers: from their first moment, long before `_DEAF`, Ctrl-C does not reach them.
+
+    A process, and a thread, begins with the signals blocked that were blocked where it was started.
+    """
+    from distributed.utils import LoopRunner
+
+    runner = LoopRunner()
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # else the first worker starts it, which unblocks them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            runner.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        runner.start()
+    try:
+        yield runner.loop
     finally:
-        cluster.close(timeout=5)
+        runner.stop()
 
 
 def local_workers(count: str) -> int:
@@ -174,6 +202,7 @@ def _client(address: str, timeout: float) -> Any:
     from distributed import Client
 
     try:
+        _check(address)
         return Client(address, timeout=timeout, set_as_default=False)
     except (OSError, TimeoutError, ValueError, ImportError) as problem:
         reason = " ".join(str(problem).split())
@@ -181,6 +210,17 @@ def _client(address: str, timeout: float) -> Any:
             f"dask: expected a scheduler at {address}, found none ({reason}); start one with `dask scheduler`, or say "
             f"local:N"
         ) from problem
+
+
+def _check(address: str) -> None:
+    """ValueError for an address that no client can even try: it would hang when the program ends."""
+    from distributed.comm.addressing import get_address_host_port, parse_address
+    from distributed.security import Security
+
+    get_address_host_port(address)
+    encrypted = parse_address(address)[0] in ("tls", "wss")
+    if encrypted and Security().get_connection_args("client").get("ssl_context") is None:
+        raise ValueError("no certificates: see distributed.comm.tls in Dask's configuration")
 
 
 def _call(function: Callable[..., Any], job: Any, arguments: tuple[Any, ...], placing: Any) -> Any:

@@ -21,7 +21,7 @@ def _show_columns(context: click.Context, parameter: click.Parameter, value: boo
 
 @click.command(short_help="Explain many photos: a table of numbers, an index of maps.")
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only tell what is missing and what it will take; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only tell what is missing and what it will take; write no results.")
 @click.option(
     "--shard",
     type=ShardNumber(),

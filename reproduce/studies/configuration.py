@@ -15,7 +15,7 @@ from predict_diff.targets import Target
 
 from .. import networks
 from ..config import FaultName, SamplerName, Seed
-from ..photos_and_networks import NetworkAsked, PhotosAndNetworks, Texts, under
+from ..photos_and_networks import NetworkAsked, PhotosAndNetworks, Texts, folder_of, under
 from ..pools import DEFAULT
 from ..request import Request, request
 from ..validation import Strict, read_yaml
@@ -94,7 +94,7 @@ class Study:
     @property
     def folder(self) -> Path:
         """Where relative paths of the YAML start."""
-        return self.source.absolute().parent
+        return folder_of(self.source)
 
     @property
     def out(self) -> Path:
@@ -126,7 +126,7 @@ def read_study(path: Path, options: Mapping[str, Any], given: Collection[str]) -
         If something about the study is wrong, or a network is unknown or lacks its weights.
     """
     file = read_yaml(path, StudyFile)
-    folder = path.absolute().parent
+    folder = folder_of(path)
     asked = tuple(NetworkAsked.of(name, file.cards.get(name), folder) for name in file.networks)
     for network in asked:
         _check_there(network)

@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ import numpy as np
 
 from predict_diff import __version__
 from predict_diff.errors import PredictDiffError, ResultError
+from predict_diff.result import RelevanceMap
 
 from ..classifier import Classifier, open_classifier
 from ..command_lines import command_line
@@ -23,14 +24,14 @@ from ..forecast import check_folder
 from ..jobs import chosen_targets
 from ..photos import Photo, fingerprint
 from ..photos_and_networks import NetworkAsked
-from ..runner import WHOLE
+from ..runner import MAPS, WHOLE
 from ..subject import Subject
 from ..workers import Workers, open_workers
 from .appearance import AppearanceOfMaps, Described
 from .configuration import Study
 from .estimate import estimate
 from .expand import items, job_of
-from .index import Index, copy_of, open_index
+from .index import Counts, Index, copy_of, open_index
 from .log import START, open_log, process
 from .names import Files
 from .page import write_pages
@@ -60,8 +61,9 @@ def make_study(study: Study) -> list[Path]:
     with open_log(files.log), _start_and_stop(start):
         check_folder(study.out)
         with open_index(files.index, study.request.choices.force) as index:
-            counts = index.register(study.title, items(study, photos, index.sha256))
-            counts = counts if not _adopt(index, files) else index.counts()
+            counts = _register(study, photos, index, files)
+            if study.request.choices.force and _clear_damaged(index, study.out / MAPS):
+                counts = _register(study, photos, index, files)
             logger.info(
                 "%d maps: %d done, %d failed before, %d to compute.",
                 counts.total,
@@ -90,15 +92,34 @@ def forecast_study(study: Study) -> list[str]:
         return estimate(study, index)
 
 
-def _adopt(index: Index, files: Files) -> int:
-    """Take over what other shards, or the whole, know of these maps; how many."""
-    adopted = 0
+def _register(study: Study, photos: Sequence[str], index: Index, files: Files) -> Counts:
+    """Take down which maps there are to be, and what is known of them here and in the indices of others."""
+    index.register(study.title, items(study, photos, index.sha256))
+    _adopt(index, files)
+    return index.counts()
+
+
+def _clear_damaged(index: Index, folder: Path) -> int:
+    """Delete maps that are done and cannot be read, saying so; how many. They are missing then."""
+    damaged = 0
+    for item in index.standings("done"):
+        path = folder / str(item.map)
+        try:
+            RelevanceMap.load(path)
+        except ResultError as damage:
+            logger.warning("%s; it is computed again.", str(damage).split(";")[0])
+            path.unlink(missing_ok=True)
+            damaged += 1
+    return damaged
+
+
+def _adopt(index: Index, files: Files) -> None:
+    """Take over what other shards, or the whole, know of these maps."""
     for other in files.other_indices():
         try:
-            adopted += index.adopt(other)
+            index.adopt(other)
         except ResultError as damage:
             logger.warning("%s; it is passed over.", str(damage).split(";")[0])
-    return adopted
 
 
 def _compute(study: Study, index: Index, files: Files) -> Outcome:

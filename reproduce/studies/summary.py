@@ -33,6 +33,11 @@ def summary(folder: Path) -> list[str]:
     return lines
 
 
+def is_any_running(folder: Path) -> bool:
+    """Whether a process makes a study, or a shard of one, in a folder."""
+    return any(is_running(files.log) for files in _studies(folder))
+
+
 def _studies(folder: Path) -> list[Files]:
     found = []
     for path in sorted(folder.glob("study*.sqlite")):

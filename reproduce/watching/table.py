@@ -146,7 +146,9 @@ def _summary(found: Survey, study: bool) -> list[str]:
         hint = "; name the folder above it" if found.folder.resolve().name in (MAPS, PARTS) else ""
         return [] if study else [f"{found.folder}: no runs and no maps are here yet{hint}"]
     damaged = f", {len(found.damaged):,} of them damaged" if found.damaged else ""
-    lines = [f"{found.folder}: {_counts(found.runs) or 'nothing runs'}; {_number_of_maps(found)}{damaged}"]
+    # Its own lines say whether a study runs, between two maps too.
+    none = "no map is under way" if study else "nothing runs"
+    lines = [f"{found.folder}: {_counts(found.runs) or none}; {_number_of_maps(found)}{damaged}"]
     if any(run.state == "complete" and not run.superfluous for run in found.runs):
         lines.append(f"What is complete becomes maps with: reproduce merge --out {shlex.quote(str(found.folder))}")
     return lines

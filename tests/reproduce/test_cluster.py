@@ -153,6 +153,31 @@ def test_an_impossible_address_is_refused(
     assert outcome.error.startswith("dask: expected ")
 
 
+@pytest.mark.parametrize("address", ["nonsense", "http://127.0.0.1:1", "tls://127.0.0.1:1", "tcp://127.0.0.1"])
+def test_no_client_is_made_of_an_address_that_cannot_be_tried(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It would wait for half a minute when the program ends, and leave a traceback.
+    monkeypatch.setattr("distributed.Client", None)
+    with pytest.raises(ConfigurationError, match=r"^dask: expected a scheduler at .*none"), open_workers(address):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals that can be blocked")
+def test_workers_are_deaf_to_interruptions_before_they_run_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What they are told to do first comes after seconds of imports.
+    monkeypatch.setattr(workers, "_DEAF", "import signal")
+    with open_workers("local:2") as crew:
+        blocked = [crew.result(crew.submit(_blocked, StubJob(0))) for _ in range(2)]
+    assert all(signal.SIGINT in some for some in blocked)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _blocked(job: StubJob) -> set[int]:
+    """On a worker: the signals that reach none of its threads but those that ask for them."""
+    return {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+
+
 def test_without_dask_the_extra_is_named(
     explain: Reproduce, monkeypatch: pytest.MonkeyPatch, no_pictures: None
 ) -> None:

@@ -177,7 +177,7 @@ def test_a_file_made_to_exhaust_the_machine_is_refused_at_once(tmp_path: Path, t
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="found no such file"):
         read_yaml(tmp_path / "none.yaml", Configuration)
-    with pytest.raises(ConfigurationError, match="found no such file"):
+    with pytest.raises(ConfigurationError, match="found a folder or a device"):
         read_yaml(tmp_path, Configuration)
     (tmp_path / "bytes.yaml").write_bytes(b"title: \xff")
     with pytest.raises(ConfigurationError, match="expected YAML in UTF-8"):

@@ -36,6 +36,22 @@ def test_what_is_not_given_is_not_passed_on() -> None:
     assert command("figure1") == ["figure1"]
 
 
+def test_what_spreads_and_replaces_is_passed_on() -> None:
+    given = ["SHARD=3/16", "DASK=tcp://host:8786", "OUT=my results", "FORCE=1"]
+    passed = ["--force", "--out", "my results", "--shard", "3/16", "--dask", "tcp://host:8786"]
+    assert command("figure1", *given) == ["figure1", *passed]
+
+
+@pytest.mark.parametrize("value", ["0", "no"])
+def test_nothing_is_replaced_by_who_says_no(value: str) -> None:
+    assert command("figure1", f"FORCE={value}") == ["figure1"]
+
+
+def test_the_help_names_what_spreads_a_figure() -> None:
+    said = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert "SHARD, DASK" in said
+
+
 def test_the_help_says_how_a_field_is_set() -> None:
     said = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert "SET='maps={rule: strongest, count: 4}'" in said

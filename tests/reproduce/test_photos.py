@@ -259,3 +259,9 @@ def test_a_scikit_image_without_the_photo_is_an_error_not_a_download(own_home, n
     write_list(own_home, f"photos: [{ENTRY.replace('chelsea.png', 'kidney.tif')}}}]")
     with pytest.raises(ImageError, match=r"photo a: expected .*kidney\.tif, found no such file"):
         read_photo("a")
+
+
+def test_a_link_that_leads_nowhere_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").symlink_to("gone.png")
+    with pytest.raises(ImageError, match=r"cat\.png: expected a photo, found a link that leads to no file; mend"):
+        read_photo(tmp_path / "cat.png")

@@ -25,6 +25,8 @@ from predict_diff.windows import WindowGrid
 from reproduce import status
 from reproduce.commands import commands
 from reproduce.runner import journal_path
+from reproduce.studies.index import open_index
+from reproduce.studies.log import open_log
 from reproduce.watching import survey, table
 from reproduce.watching.columns import width
 
@@ -350,6 +352,20 @@ def test_follow_waits_between_two_maps_of_one_command(shown: Shown, monkeypatch:
     monkeypatch.setattr(status, "time", moments)
     lines = shown("--follow")
     assert any(line.startswith("dog") for line in lines)
+
+
+def test_follow_stays_with_a_study_that_runs_while_no_map_does(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin("cat", 27).close()
+    results = Path("results")
+    with open_index(results / "study.sqlite"):
+        pass
+    made = open_log(results / "log.txt")
+    made.__enter__()
+    moments = Moments(*[nothing] * 20, lambda: made.__exit__(None, None, None))
+    monkeypatch.setattr(status, "time", moments)
+    lines = shown("--follow")
+    assert moments.now == pytest.approx(42 + 10)
+    assert any(line.startswith("study ") and line.endswith("running") for line in lines)
 
 
 def test_follow_of_a_folder_where_nothing_runs_ends_at_once(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from conftest import PROJECT, Reproduce, add_network, noise, tiny_weights
 from PIL import Image
@@ -21,7 +22,9 @@ from study_home import BOTH, CHEAP, ComputedError, MakeStudy, last_counts, log_l
 
 from predict_diff.exclusive import lock
 from predict_diff.result import RelevanceMap
+from reproduce import cli
 from reproduce.photos import read_photo
+from reproduce.photos_and_networks import under
 from reproduce.studies import run
 from reproduce.studies.columns import COLUMNS
 from reproduce.studies.log import open_log
@@ -207,6 +210,31 @@ def test_a_touched_photo_is_looked_at_again_and_not_computed(
     assert times() == before
 
 
+def test_a_study_is_the_same_from_wherever_it_is_named(
+    make: MakeStudy, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_computed: Callable[[], None]
+) -> None:
+    path = write_study(home, photos="../home/photos")
+    out = tmp_path / "out"
+    (home / "deep").mkdir()
+    monkeypatch.chdir(home / "deep")
+    assert cli.run(["study", "../insects.yaml", "--provider", "cpu", "--out", str(out)]) == 0
+    before = rows(out)
+    assert {row["photo"] for row in before} == {str(home / "photos" / name) for name in ("ant.png", "bee.png")}
+    nothing_computed()
+    monkeypatch.chdir(home)
+    assert cli.run(["study", path.name, "--provider", "cpu", "--out", str(out), "--pool", "photos/../pool"]) == 0
+    assert last_counts(out) == "4 maps: 4 done, 0 failed before, 0 to compute."
+    assert rows(out) == before
+
+
+def test_where_a_link_leads_elsewhere_two_dots_are_left_to_the_system(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "far" / "away")
+    assert under(tmp_path / "here" / "link", "../photos").resolve() == tmp_path / "far" / "photos"
+    assert under(tmp_path / "here", "../photos") == tmp_path / "photos"
+
+
 def test_losing_the_index_costs_no_map(make: MakeStudy, nothing_computed: Callable[[], None]) -> None:
     make()
     before, table = times(), rows()
@@ -285,6 +313,19 @@ def test_a_damaged_map_is_named_and_computed_again_with_force(make: MakeStudy) -
     assert "it is computed again" in outcome.err
     assert RelevanceMap.load(maps()[0])
     assert {row["state"] for row in rows()} == {"done"}
+
+
+def test_force_also_looks_at_maps_that_the_index_knows(make: MakeStudy) -> None:
+    make()
+    before = RelevanceMap.load(maps()[0])
+    content = bytearray(maps()[0].read_bytes())
+    content[-100] ^= 1
+    maps()[0].write_bytes(content)
+    outcome = make("--force")
+    assert outcome.code == 0, outcome.err
+    assert last_counts() == "4 maps: 3 done, 0 failed before, 1 to compute."
+    assert "it is computed again" in outcome.err
+    np.testing.assert_array_equal(RelevanceMap.load(maps()[0]).relevance, before.relevance)
 
 
 def damage_at_random(path: Path) -> None:

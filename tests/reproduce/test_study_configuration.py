@@ -41,6 +41,11 @@ def listed(path: Path, **options: Any) -> list[tuple[str, str, str, int]]:
 # --- what is wrong ------------------------------------------------------------------------------------------------
 
 
+def test_an_empty_address_of_a_cluster_is_none(make: MakeStudy) -> None:
+    # As from "$ADDRESS" where there is no such variable: the maps would be computed here, one after the other.
+    assert make("--dask", "").error.startswith("dask: expected the address of a scheduler")
+
+
 @pytest.mark.parametrize(
     ("fields", "parts"),
     [
