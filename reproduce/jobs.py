@@ -29,7 +29,7 @@ from .photos import read_photo
 from .photos_and_networks import NetworkAsked
 from .pools import DEFAULT
 from .runner import compute_map, plan_map
-from .studies.sources import network_state, pool_state
+from .sources import network_state, pool_state
 from .subject import Choices, Subject
 
 #: How much of what it has opened a process keeps from one job to the next.

@@ -17,7 +17,7 @@ from ..config import Seed, named_settings
 from ..photos import printable
 from ..photos_and_networks import NetworkAsked, PhotosAndNetworks
 from ..request import Request
-from ..studies.sources import photo_names
+from ..sources import photo_names
 from ..validation import Strict, read_yaml, validated
 from .approaches import Approach
 from .measures import MEASURES

@@ -10,9 +10,9 @@ from predict_diff.network.runtime import choose_provider
 from .. import home
 from ..jobs import MapJob
 from ..runner import WHOLE
+from ..sources import Hash, default_photos_state, key, network_state, photo_stamp, pool_state
 from ..subject import NUMBERS_VERSION
 from .configuration import Study
-from .sources import Hash, default_photos_state, key, network_state, photo_stamp, pool_state
 
 
 @dataclass(frozen=True)

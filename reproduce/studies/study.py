@@ -25,6 +25,7 @@ from ..jobs import chosen_targets
 from ..photos import Photo, fingerprint
 from ..photos_and_networks import NetworkAsked
 from ..runner import MAPS, WHOLE
+from ..sources import photo_names
 from ..subject import Subject
 from ..workers import Workers, open_workers
 from .appearance import AppearanceOfMaps, Described
@@ -36,7 +37,6 @@ from .log import START, open_log, process
 from .names import Files
 from .page import write_pages
 from .run import Outcome, run_jobs
-from .sources import photo_names
 from .table import write_csv, write_parquet
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from study_home import BOTH, CHEAP, MakeStudy, write_study
 
 from predict_diff.errors import ImageError
 from reproduce import runner
+from reproduce.sources import photo_names
 from reproduce.studies.configuration import default_out, read_study
 from reproduce.studies.expand import items, job_of
-from reproduce.studies.sources import photo_names
 
 pytest_plugins = ("study_home",)
 

@@ -1,4 +1,4 @@
-"""The files that a study's maps depend on: photos, networks, pools; and whether they are the same as before.
+"""The files that maps depend on: photos, networks, pools; and whether they are the same as before.
 
 Nothing is decoded or opened here: a study of thousands of maps that are all there has to find that out in seconds.
 """
@@ -16,11 +16,11 @@ from typing import Any
 
 from predict_diff.errors import ImageError, closest
 
-from .. import home, mean_image, networks
-from ..card import CARD
-from ..photos import MASK, SUFFIXES, default_photos, entries, printable
-from ..photos_and_networks import NetworkAsked, under
-from ..pools import DEFAULT
+from . import home, mean_image, networks
+from .card import CARD
+from .photos import MASK, SUFFIXES, default_photos, entries, printable
+from .photos_and_networks import NetworkAsked, under
+from .pools import DEFAULT
 
 #: SHA-256 of a file's bytes, as far as possible from what is known of it.
 Hash = Callable[[Path], str]
