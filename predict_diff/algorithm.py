@@ -287,7 +287,7 @@ def _relevance(
                     f"target {target}: weight of evidence needs a probability, found values outside 0 to 1; the "
                     f"authors' code would give NaN here: switch the fault evidence_by_position off"
                 )
-            classes = network.blobs[target.blob][0]
+            classes = network.classes(target.blob)
             relevance[u] = weight_of_evidence(known[u], expected[u], instances, classes)
             error[u] = weight_of_evidence_error(expected[u], expected_error[u], instances, classes)
     return relevance, error

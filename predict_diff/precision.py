@@ -79,14 +79,13 @@ def precision_error(
         If one of them gives NaN or infinity.
     """
     both = [_evaluated(one, x, windows, patches) for one in (reference, evaluator)]
-    blobs = reference.network.blobs
     predictions, evidence, activation = [], [], []
     for u, (target, measure) in enumerate(zip(reference.targets, measures, strict=True)):
         known, expected = ([one[part][u] for one in both] for part in (0, 2))
         if measure == "AD":
             activation.append(_apart(*map(activation_difference, known, expected)))
             continue
-        classes = blobs[target.blob][0]
+        classes = reference.network.classes(target.blob)
         pairs = zip(known, expected, strict=True)
         evidence.append(_apart(*(weight_of_evidence(*pair, instances, classes) for pair in pairs)))
         predictions += [_apart(*known), _apart(*(one[1][..., u] for one in both))]

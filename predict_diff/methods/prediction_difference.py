@@ -231,7 +231,7 @@ class PredictionDifference(Parameters):
         if "WE" not in measures:
             return 1
         classes = max(
-            network.blobs[target.blob][0] for target, measure in zip(targets, measures, strict=True) if measure == "WE"
+            network.classes(target.blob) for target, measure in zip(targets, measures, strict=True) if measure == "WE"
         )
         images = 0 if self._images is None else len(self._images)
         if images < _IMAGES_OF_A_CLASS * classes:

@@ -100,6 +100,10 @@ class FunctionNetwork:
         """Whether it is ``prob``."""
         return self.resolve(blob) == _PROBABILITIES
 
+    def classes(self, blob: str) -> int:
+        """See `Predictor.classes`."""
+        return self.blobs[self.resolve(blob)][0]
+
     def penultimate(self, blob: str) -> str:
         """``scores``, where the function gives them; else the blob itself."""
         return _SCORES if self._softmax else self.resolve(blob)

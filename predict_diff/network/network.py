@@ -21,7 +21,7 @@ from ..errors import NetworkError, closest
 from ..given_arrays import given_array
 from .cuda import largest_batch
 from .gradient import gradient_model
-from .graphs import Shape, blob_shapes, producers, prune
+from .graphs import Shape, blob_shapes, opset, producers, prune
 from .half_precision import half_precision
 from .reading import external_files, read_model
 from .runtime import (
@@ -33,7 +33,7 @@ from .runtime import (
     make_session,
     run_in_batches,
 )
-from .softmax import before_softmax
+from .softmax import classes_of, softmax_of
 
 
 class Network:
@@ -104,6 +104,7 @@ class Network:
         self.metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
         shapes = blob_shapes(model)
         self._layers, self.blobs = _names(self.metadata, shapes, self.outputs)
+        self._shapes, self._opset = shapes, opset(model)
         self.largest_batch = largest_batch(model, shapes) if self.provider == "cuda" else sys.maxsize
         if self.fixed_batch is not None:
             self.largest_batch = self.fixed_batch
@@ -150,14 +151,22 @@ class Network:
     def is_probability(self, blob: str) -> bool:
         """Whether a blob is the output of a softmax, or is said to have probabilities."""
         name = self.resolve(blob)
-        return name in self._probabilities or before_softmax(self._producers, name) is not None
+        return name in self._probabilities or softmax_of(self._producers, name) is not None
 
     def penultimate(self, blob: str) -> str:
         """What the softmax that makes `blob` is applied to; the blob itself if it is no probability."""
         name = self.resolve(blob)
-        while (before := before_softmax(self._producers, name)) is not None and before in self.blobs:
-            name = before
+        while (softmax := softmax_of(self._producers, name)) is not None and softmax.input[0] in self.blobs:
+            name = str(softmax.input[0])
         return name
+
+    def classes(self, blob: str) -> int:
+        """See `Predictor.classes`: the size of the softmax's axis; where that is not known, of the blob's first."""
+        name = self.resolve(blob)
+        softmax = None if name in self._probabilities else softmax_of(self._producers, name)
+        if softmax is None or softmax.output[0] not in self._shapes:
+            return self.blobs[name][0]
+        return classes_of(softmax, self._shapes[softmax.output[0]], self._opset)
 
     def run(self, x: NDArray[np.float32], blobs: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Values of some blobs.

@@ -22,7 +22,7 @@ from .network import Network
 from .probing import class_output, probe, refuse_moods
 from .reading import read_model
 from .runtime import Provider
-from .softmax import before_softmax
+from .softmax import softmax_of
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Classifier:
                 f"{self.name}: expected scores in output '{output}', since the spec says softmax, found probabilities, "
                 f"which add up to 1; leave softmax out"
             )
-        by_softmax = before_softmax(producers(model), output) is not None
+        by_softmax = softmax_of(producers(model), output) is not None
         as_it_is = plain and (by_softmax or not known) and not self.spec.softmax
         # What a file records of its output need not be so.
         if as_it_is and self.outputs == (output,) and blob_shapes(model).get(output) == found[output].shape[1:]:

@@ -55,6 +55,10 @@ class Predictor(Protocol):
         """Whether the units of a blob are probabilities that add up to 1."""
         ...
 
+    def classes(self, blob: str) -> int:
+        """K of the Laplace correction: how many units of a blob, of those that are probabilities, add up to 1."""
+        ...
+
     def penultimate(self, blob: str) -> str:
         """What the softmax that makes `blob` is applied to; the blob itself if it is no probability."""
         ...

@@ -7,6 +7,8 @@ from math import log2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from small_network import small_model
 
 from predict_diff.algorithm import measures_of, prediction_difference
 from predict_diff.authors_code import Faults, stale_window
@@ -97,6 +99,18 @@ def test_many_targets_in_one_pass_equal_each_by_itself(
     for u, target in enumerate(targets):
         alone = explain(network, x, sampler, [target])
         np.testing.assert_allclose(together.relevance[u], alone.relevance[0], rtol=0, atol=1e-6)
+
+
+def test_classes_may_lie_along_any_axis(network: Network, x: NDArray[np.float32], sampler: Sampler) -> None:
+    model = small_model()
+    softmax = model.graph.node.pop()
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, 4]), "channels_last"))
+    model.graph.node.append(helper.make_node("Reshape", [softmax.input[0], "channels_last"], ["turned"]))
+    model.graph.node.append(helper.make_node("Softmax", ["turned"], ["prob"], axis=-1))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("prob", TensorProto.FLOAT, ["N", 1, 4]))
+    turned = explain(Network(model, "cpu", threads=1), x, sampler, [Target("prob", (0, 2))], instances=10)
+    plain = explain(network, x, sampler, [Target("prob", (2,))], instances=10)
+    np.testing.assert_allclose(turned.relevance, plain.relevance, rtol=0, atol=1e-6)
 
 
 def test_the_mean_of_a_feature_map_is_the_mean_of_its_units(

@@ -69,6 +69,27 @@ def test_what_a_softmax_makes_is_a_probability(network: Network) -> None:
     assert network.penultimate("conv") == "conv"
 
 
+@pytest.mark.parametrize("opset", [11, 12, 13, 22])
+@pytest.mark.parametrize("axis", [None, 1, 2, 3, -1, -3])
+@pytest.mark.parametrize("after", ["", "Flatten", "Identity"])
+def test_the_classes_of_a_probability_are_those_that_add_up_to_1(opset: int, axis: int | None, after: str) -> None:
+    """Over whichever axis; until opset 12 over all that follow it, too."""
+    nodes = [helper.make_node("Softmax", ["data"], ["p"], **({} if axis is None else {"axis": axis}))]
+    if after:
+        nodes.append(helper.make_node(after, ["p"], ["prob"]))
+    ends = [
+        helper.make_tensor_value_info("data", TensorProto.FLOAT, ["N", 3, 4, 5]),
+        helper.make_tensor_value_info("prob" if after else "p", TensorProto.FLOAT, None),
+    ]
+    graph = helper.make_graph(nodes, "softmax", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    network = Network(model, "cpu", threads=1)
+    (output,) = network.outputs
+    values = network.run(np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32), output)[output][0]
+    assert network.classes(output) == pytest.approx(values.size / values.sum(), rel=1e-5)
+    assert network.classes("data") == 3  # no probability
+
+
 def test_an_unknown_blob_is_refused_with_the_closest(network: Network, x: NDArray[np.float32]) -> None:
     with pytest.raises(NetworkError, match=r"found 'prop'.*did you mean 'prob'"):
         network.run(x, "prop")

@@ -244,7 +244,7 @@ class Given:
     """An evaluator of two targets, a probability of four classes and an activation, with results that are given."""
 
     def __init__(self, known: list[float], predictions: NDArray[np.float32]) -> None:
-        self.network = SimpleNamespace(name="net", precision="fp16", blobs={"prob": (4,), "conv": (5, 14, 14)})
+        self.network = SimpleNamespace(name="net", precision="fp16", classes=lambda blob: 4)
         self.targets = (Target("prob", (1,)), Target("conv", (2,)))
         self._known, self._predictions = np.array(known), predictions
 
