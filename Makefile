@@ -59,7 +59,7 @@ compare: $(READY) ## compare methods, their measures and cost: COMPARISON=yours.
 	@$(BIN)/reproduce compare $(if $(COMPARISON),"$(COMPARISON)") $(if $(METHODS),--methods "$(METHODS)") \
 	   $(if $(MEASURES),--measures "$(MEASURES)") $(if $(DRY),--dry-run) $(OPTIONS) $(METHOD)
 
-weights: $(READY) ## fetch the weights of the paper's networks (840 MB): NETWORKS="alexnet vgg16" MIRROR=...
+weights: $(READY) ## fetch the weights of the paper's networks (850 MB): NETWORKS="alexnet vgg16" MIRROR=...
 	@$(BIN)/reproduce weights $(subst $(comma), ,$(NETWORKS)) $(if $(MIRROR),--mirror "$(MIRROR)")
 
 test: $(READY) ## run the tests

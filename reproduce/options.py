@@ -152,7 +152,7 @@ def method_options(function: F) -> F:
             help="With authors_code: which of its known faults to repeat, separated by commas, or 'none'. Default: "
             f"all of them: {', '.join(get_args(FaultName))}.",
         ),
-        click.option("--seed", type=int, help="Seed of all that is random. Default: the figure's, or 0."),
+        click.option("--seed", type=int, help="Seed of all that is random. Default: that of the YAML, else 0."),
         click.option(
             "--pool",
             default="default",

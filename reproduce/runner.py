@@ -147,8 +147,9 @@ def open_run(path: Path, plan: Plan, force: bool) -> Journal:
 
 
 def title(subject: Subject, sampler: SamplerName) -> str:
-    """A map in words."""
-    return f"{subject.photo.name}, {subject.classifier.card.title}, {sampler}"
+    """A map in words; with its seed where that is not 0."""
+    seed = f", seed {subject.settings.seed}" if subject.settings.seed else ""
+    return f"{subject.photo.name}, {subject.classifier.card.title}, {sampler}{seed}"
 
 
 def share_missing(subject: Subject, sampler: SamplerName) -> float:

@@ -223,6 +223,10 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{place}: missing; add it"
     found, hint = _SHORT.repr(error["input"]), ""
+    if error["type"] == "too_short":
+        return f"{place}: " * bool(place) + f"expected at least {error['ctx']['min_length']} of them, found {found}"
+    if error["type"] == "model_type":
+        return f"{place}: " * bool(place) + f"expected fields, as in 'name: value', found {found}"
     if error["type"] == "literal_error" and isinstance(error["input"], str):
         hint = closest(error["input"], re.findall("'([^']+)'", error["msg"]))
     expected = re.sub("^Input should be (greater|less)", r"expected a number \1", error["msg"])

@@ -125,7 +125,7 @@ def open_workers(address: str, gpus: Sequence[int] = (), threads: int | None = N
         from distributed import LocalCluster
     except ImportError as problem:
         raise ConfigurationError(
-            "dask: expected Dask, which is not installed; run `pip install 'prediction-difference[cluster]'`"
+            "dask: expected Dask, which is not installed; run `pip install '.[cluster]'` in the project's folder"
         ) from problem
     kind, _, count = address.partition(":")
     if kind != "local":

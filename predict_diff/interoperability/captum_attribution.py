@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Self
@@ -14,7 +13,7 @@ from ..errors import ConfigurationError
 from ..given_arrays import as_floats, given_array
 from ..methods.method import Method
 from .batches import checked_method, class_numbers, maps
-from .torch_network import TorchNetwork, as_array
+from .torch_network import TorchNetwork, as_array, import_torch
 
 
 def _wrapped(attribute: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +130,7 @@ class Attribution:
         if several and len(inputs) != 1:
             raise ConfigurationError(f"inputs: expected one tensor of images, found a tuple of {len(inputs)}")
         images = inputs[0] if several else inputs
-        torch = importlib.import_module("torch")
+        torch = import_torch()
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or not len(images):
             found = f"shape {tuple(images.shape)}" if isinstance(images, torch.Tensor) else type(images).__name__
             raise ConfigurationError(f"inputs: expected a tensor of images (N, C, H, W), found {found}")

@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NetworkError
+from ..errors import ConfigurationError, NetworkError
 from ..network.function import FunctionNetwork
 from ..network.runtime import one_line
+
+
+def import_torch() -> Any:
+    """The module. ConfigurationError if it is not installed."""
+    try:
+        return importlib.import_module("torch")
+    except ImportError as reason:
+        raise ConfigurationError(
+            "torch: expected PyTorch, which is not installed; install it, or give arrays and a function to "
+            "predict_diff.explain, which needs none"
+        ) from reason
 
 
 class TorchNetwork(FunctionNetwork):
@@ -96,7 +107,7 @@ class TorchNetwork(FunctionNetwork):
 
     @property
     def _torch(self) -> Any:
-        return importlib.import_module("torch")
+        return import_torch()
 
     def _values(self, batch: NDArray[np.float32]) -> Any:
         with self._torch.no_grad():

@@ -74,15 +74,16 @@ class Occlusion(Parameters):
         """See `Method.explain`."""
         x, targets = subject(network, x, targets)
         check_evaluation(self.evaluator, self.batch_size)
-        size = whole("size", self._side(x.shape), min(x.shape[1:]), ", to fit into the image")
+        size = self._checked_side(x.shape)
         WindowGrid(x.shape[1], x.shape[2], size, whole("stride", self.stride))  # before an evaluator is built
         sampler = self._sampler(size)
         evaluator = choose_evaluator(network, targets, size, self.batch_size, self.evaluator)
         found = prediction_difference(x, evaluator, sampler, whole("samples", self.samples), self.stride, seed)
         return found.grid.average(found.known[:, None] - found.expected)
 
-    def _side(self, shape: tuple[int, ...]) -> int:
-        return window_side(shape) if self.size is None else self.size
+    def _checked_side(self, shape: tuple[int, ...]) -> int:
+        size = window_side(shape) if self.size is None else self.size
+        return whole("size", size, min(shape[1:]), ", to fit into the image")
 
     def _sampler(self, size: int) -> Sampler:
         """What covers the squares. ConfigurationError if it is none, or covers others."""
@@ -103,4 +104,5 @@ class Occlusion(Parameters):
 
     def passes(self, shape: tuple[int, ...], targets: int = 1) -> Passes:
         """See `Method.passes`."""
-        return Passes(forward=1 + self.samples * len(WindowGrid(shape[1], shape[2], self._side(shape), self.stride)))
+        grid = WindowGrid(shape[1], shape[2], self._checked_side(shape), whole("stride", self.stride))
+        return Passes(forward=1 + whole("samples", self.samples) * len(grid))

@@ -21,7 +21,7 @@ class _Commas(Names):
 @click.argument("comparison", type=click.Path(path_type=Path), required=False)
 @click.option("--methods", type=_Commas(), help="Methods to take, by their names in the YAML, separated by commas.")
 @click.option("--measures", type=_Commas(), help="Measures to take, likewise. Default: all of the YAML.")
-@click.option("--dry-run", is_flag=True, help="Only tell what is missing and what it will take; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only tell what is missing and what it will take; write no results.")
 @shown_options("the YAML's")
 @method_options
 def compare(

@@ -15,7 +15,7 @@ from predict_diff.errors import ConfigurationError, PredictDiffError, closest
 
 from ..config import Seed, named_settings
 from ..photos import printable
-from ..photos_and_networks import NetworkAsked, PhotosAndNetworks
+from ..photos_and_networks import NetworkAsked, PhotosAndNetworks, folder_of
 from ..request import Request
 from ..sources import photo_names
 from ..validation import Strict, read_yaml, validated
@@ -196,7 +196,7 @@ class Comparison:
     @property
     def folder(self) -> Path:
         """Where relative paths of the YAML start."""
-        return self.source.absolute().parent
+        return folder_of(self.source)
 
     @property
     def out(self) -> Path:
@@ -229,7 +229,7 @@ def read_comparison(
     """
     source = path or BUILT_IN
     file = read_yaml(source, ComparisonFile)
-    folder = source.absolute().parent
+    folder = folder_of(source)
     seed = file.seed if request.seed is None else request.seed
     profile = request.settings(seed).profile
     photos = request.photos if request.photos is not None else photo_names(file.photos, folder)

@@ -11,7 +11,7 @@ from predict_diff.errors import ImageError
 
 from ..classifier import Classifier
 from ..photos import Photo, read_photo
-from ..photos_and_networks import under
+from ..photos_and_networks import folder_of, under
 from .configuration import Region
 
 
@@ -39,7 +39,7 @@ def region_seen(region: Region, photo: Photo, classifier: Classifier, source: Pa
     """
     (height, width), where = photo.pixels.shape[:2], f"{source}: objects: {photo.name}"
     if region.mask is not None:
-        drawn = read_photo(under(source.absolute().parent, region.mask))
+        drawn = read_photo(under(folder_of(source), region.mask))
         where, pixels = drawn.source, drawn.pixels
         if pixels.shape[:2] != (height, width):
             raise ImageError(

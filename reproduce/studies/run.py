@@ -194,7 +194,8 @@ class _Recorder:
         self._index.done(number, path.name, seconds, identity.get("photo"), target_rows(found, class_name))
         self.outcome.done += 1
         title = found.provenance.get("title", job.name)
-        seed = f", seed {found.provenance['seed']}" if "seed" in found.provenance else ""
+        # A title names the seed where it is not 0; in a study they are told apart.
+        seed = ", seed 0" if found.provenance.get("seed") == 0 else ""
         logger.info("%s%s: %d windows in %s; %s.", title, seed, len(found.grid), duration(seconds), self._rest())
 
     def _failed(self, number: int, job: Job, error: PredictDiffError) -> None:

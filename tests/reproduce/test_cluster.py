@@ -182,7 +182,7 @@ def test_without_dask_the_extra_is_named(
     explain: Reproduce, monkeypatch: pytest.MonkeyPatch, no_pictures: None
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "prediction-difference[cluster]" in explain("--sampler", "marginal", "--dask", "local:1").error
+    assert "pip install '.[cluster]'" in explain("--sampler", "marginal", "--dask", "local:1").error
 
 
 def test_the_number_of_local_workers_is_read() -> None:

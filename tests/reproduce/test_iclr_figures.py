@@ -280,7 +280,7 @@ def test_each_photo_before_each_network_has_its_window(drawn: Any, home: Path) -
         (("--k", "24", "--l", "30"), "expected a row of at most 8 and a column of at most 8, so that 24 x 24 pixels"),
         (("--l", "33"), "l: expected at most 32, the size of the network's input (32 x 32), found 33"),
         (("--set", "window=[-1,0]"), "window.0: expected a number greater than or equal to 0, found -1"),
-        (("--set", "window=[9]"), "window: List should have at least 2 items after validation, not 1, found [9]"),
+        (("--set", "window=[9]"), "window: expected at least 2 of them, found [9]"),
         (("--set", "window=[9,1.5]"), "window.1: expected a valid integer, found 1.5"),
         (("--set", "draws=9"), "draws: expected a number less than or equal to 8, found 9"),
         (("--set", "windows=[9,9]"), "windows: unknown field (did you mean 'window'"),

@@ -234,7 +234,7 @@ ENTRY = "{name: a, file: chelsea.png, shows: x, credit: y, pool: true"
     ("text", "message"),
     [
         ("photos: [", "expected YAML"),
-        ("just text", "found 'just text'|valid dictionary"),
+        ("just text", "expected fields, as in 'name: value', found 'just text'"),
         ("photos: [{name: a}]", r"photos\.0\.file: missing; add it"),
         (f"photos: [{ENTRY}, figure: true}}]", r"unknown field \(did you mean 'figure1'"),
         (f"photos: [{ENTRY.replace('true', '5')}}}]", r"photos\.0\.pool: expected a valid boolean, found 5"),

@@ -191,3 +191,9 @@ def test_it_says_of_itself_what_captum_asks_for() -> None:
 def test_torch_is_not_needed_before_there_are_tensors() -> None:
     program = "import sys; sys.modules['torch'] = None; import predict_diff.interoperability"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_without_torch_one_line_says_so(monkeypatch: pytest.MonkeyPatch, images: NDArray[np.float32]) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="torch: expected PyTorch, which is not installed; install it"):
+        Attribution(forward, Occlusion()).attribute(StubTensor(images), 0)

@@ -7,7 +7,7 @@ import pytest
 from known_networks import linear
 from numpy.typing import NDArray
 
-from predict_diff.errors import PredictDiffError
+from predict_diff.errors import ConfigurationError, PredictDiffError
 from predict_diff.methods import Occlusion
 from predict_diff.network.network import Network
 from predict_diff.samplers import BlurFill, InpaintingFill, MarginalSampler, MeanFill, NoiseFill, Sampler
@@ -135,3 +135,8 @@ def test_impossible_parameters_are_refused(
     with pytest.raises(PredictDiffError, match=message) as caught:
         method.explain(network, x, TARGETS)
     assert "\n" not in str(caught.value)
+
+
+def test_squares_that_do_not_fit_are_refused_before_anything_is_computed() -> None:
+    with pytest.raises(ConfigurationError, match=r"^size: .*found 500"):
+        Occlusion(size=500).passes((3, 224, 224))
