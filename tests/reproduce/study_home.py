@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Outcome, Reproduce, noise
 from PIL import Image
+from tiny_home import Outcome, Reproduce, noise
 
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROJECT, add_network, noise, tiny_weights
 from PIL import Image
+from tiny_home import PROJECT, add_network, noise, tiny_weights
 
 from predict_diff.errors import ConfigurationError, ImageError, NetworkError, ResultError
 from reproduce import accuracy

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import CHEAP, DESCRIPTION, SIZE, Reproduce, add_network, noise, tiny_weights
 from PIL import Image
+from tiny_home import CHEAP, DESCRIPTION, SIZE, Reproduce, add_network, noise, tiny_weights
 
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.runtime import cuda_problem

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import Reproduce, add_network, tiny_weights
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_home import Reproduce, add_network, tiny_weights
 
 from predict_diff.caffe.caffe_pb2 import NetParameter
 from predict_diff.errors import ConfigurationError, NetworkError

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CHEAP, add_network, noise, tiny_weights
 from PIL import Image
+from tiny_home import CHEAP, add_network, noise, tiny_weights
 
 from predict_diff.errors import ConfigurationError, NetworkError, PredictDiffError, ResultError
 from reproduce import claims as claims_module

@@ -15,8 +15,8 @@ import click
 import h5py
 import numpy as np
 import pytest
-from conftest import CHEAP, PROJECT, Outcome, Reproduce, add_network, maps, noise, tiny_weights
 from PIL import Image
+from tiny_home import CHEAP, PROJECT, Outcome, Reproduce, add_network, maps, noise, tiny_weights
 
 from predict_diff import __version__
 from reproduce import networks

@@ -19,8 +19,8 @@ import pytest
 
 pytest.importorskip("distributed")
 
-from conftest import Reproduce, maps
 from stub_jobs import StubJob, stub_values
+from tiny_home import Reproduce, maps
 
 from predict_diff.errors import ConfigurationError, ImageError, NetworkError, PredictDiffError
 from predict_diff.journal import open_journal

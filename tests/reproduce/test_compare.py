@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from conftest import CHEAP, Outcome, Reproduce, add_network, noise, tiny_weights
 from PIL import Image
 from scipy import stats
+from tiny_home import CHEAP, Outcome, Reproduce, add_network, noise, tiny_weights
 
 from predict_diff.measures import deletion, rank_correlation, scorer
 from predict_diff.methods.occlusion import Occlusion

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import DESCRIPTION, SIZE, Outcome, Reproduce, tiny_weights
+from tiny_home import DESCRIPTION, SIZE, Outcome, Reproduce, tiny_weights
 
 from predict_diff.caffe.converter import convert
 from predict_diff.network.network import Network

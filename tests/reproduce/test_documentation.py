@@ -19,10 +19,10 @@ import click
 import numpy as np
 import onnx
 import pytest
-from conftest import DESCRIPTION, PROJECT, SIZE, Reproduce, add_network, noise, tiny_weights
 from onnx import TensorProto, helper, numpy_helper
 from pages import Block, Page
 from PIL import Image
+from tiny_home import DESCRIPTION, PROJECT, SIZE, Reproduce, add_network, noise, tiny_weights
 
 from predict_diff.caffe.layers import LAYER_TYPES
 from predict_diff.caffe.reference.table import TYPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import CHEAP, Reproduce
+from tiny_home import CHEAP, Reproduce
 
 from predict_diff.authors_code import Faults
 from predict_diff.errors import ConfigurationError

@@ -10,10 +10,10 @@ import h5py
 import matplotlib.figure
 import numpy as np
 import pytest
-from conftest import Outcome, Reproduce, maps, noise
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image
+from tiny_home import Outcome, Reproduce, maps, noise
 
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import CHEAP, PROJECT, Outcome, Reproduce, noise
 from PIL import Image
 from scipy.stats import spearmanr
+from tiny_home import CHEAP, PROJECT, Outcome, Reproduce, noise
 
 from predict_diff.result import RelevanceMap
 from reproduce.figures import make

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CHEAP, Reproduce, maps
+from tiny_home import CHEAP, Reproduce, maps
 
 from predict_diff.errors import ConfigurationError
 from reproduce import gpus

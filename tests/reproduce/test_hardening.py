@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, add_network, tiny_weights
 from PIL import Image
 from pydantic import Field
+from tiny_home import PROJECT, add_network, tiny_weights
 
 from predict_diff.errors import ConfigurationError, ConversionError, DownloadError, ImageError
 from reproduce import mean_image, networks

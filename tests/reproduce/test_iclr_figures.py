@@ -8,12 +8,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import CHEAP, SIZE, Reproduce, add_network, maps, noise, tiny_weights
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
+from tiny_home import CHEAP, SIZE, Reproduce, add_network, maps, noise, tiny_weights
 
 from predict_diff.plot import overlay
 from reproduce.figures import make

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
+from tiny_home import PROJECT
 
 from predict_diff.errors import ConfigurationError, ImageError, PredictDiffError
 from reproduce import imagenet

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import PROJECT
+from tiny_home import PROJECT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import add_network, noise, tiny_weights
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from tiny_home import add_network, noise, tiny_weights
 
 from predict_diff.caffe.preprocess import Preprocessing
 from predict_diff.errors import ConfigurationError, ImageError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Reproduce, add_network, noise, tiny_weights
 from PIL import Image
+from tiny_home import Reproduce, add_network, noise, tiny_weights
 
 from predict_diff.network.choosing import choose_evaluator
 from predict_diff.result import RelevanceMap

@@ -13,9 +13,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import PROJECT, Outcome, Reproduce, maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_home import PROJECT, Outcome, Reproduce, maps
 
 from predict_diff.errors import ResultError
 from predict_diff.journal import open_journal

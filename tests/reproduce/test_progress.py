@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SIZE
 from screen import Screen, in_terminal
+from tiny_home import SIZE
 from tqdm import tqdm
 
 from predict_diff import MarginalSampler, Target, choose_evaluator, prediction_difference

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from conftest import noise
 from PIL import Image
+from tiny_home import noise
 
 from predict_diff.errors import ResultError
 from reproduce.classifier import Classifier, Engine, open_classifier

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import SIZE, add_network, noise, tiny_weights
 from onnx import numpy_helper
 from PIL import Image
+from tiny_home import SIZE, add_network, noise, tiny_weights
 
 from predict_diff.errors import ConfigurationError, ConversionError, ImageError, PredictDiffError
 from reproduce import networks, reference_outputs

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHEAP, Outcome, Reproduce, maps, noise
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tiny_home import CHEAP, Outcome, Reproduce, maps, noise
 
 from predict_diff.errors import ResultError
 from predict_diff.sealed import open_sealed, write_sealed

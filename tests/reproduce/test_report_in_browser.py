@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import CHEAP, Reproduce, noise
 from PIL import Image
 from test_documentation import site as built_site
 from test_report import finding, verdicts
+from tiny_home import CHEAP, Reproduce, noise
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -20,10 +20,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import PROJECT, Outcome, Reproduce, add_network, maps, noise, tiny_weights
 from interrupted_command import LOG, SAMPLES
 from interruptions import COUNT, RAISED, SEED, Ending, Processes
 from PIL import Image
+from tiny_home import PROJECT, Outcome, Reproduce, add_network, maps, noise, tiny_weights
 
 from predict_diff import result
 from predict_diff.errors import ResultError

@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import CHEAP, PROJECT, Reproduce, add_network, maps, noise, tiny_weights
 from PIL import Image
+from tiny_home import CHEAP, PROJECT, Reproduce, add_network, maps, noise, tiny_weights
 
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import CHEAP, Outcome, Reproduce, noise
 from PIL import Image
+from tiny_home import CHEAP, Outcome, Reproduce, noise
 
 from reproduce.figures.saving import refuse_damaged
 

@@ -14,8 +14,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import PROJECT, Reproduce
 from screen import Screen, in_terminal
+from tiny_home import PROJECT, Reproduce
 
 from predict_diff import journal_progress
 from predict_diff.journal import Journal, open_journal

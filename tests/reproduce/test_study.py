@@ -16,9 +16,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import PROJECT, Reproduce, add_network, noise, tiny_weights
 from PIL import Image
 from study_home import BOTH, CHEAP, ComputedError, MakeStudy, last_counts, log_lines, new_process, rows, write_study
+from tiny_home import PROJECT, Reproduce, add_network, noise, tiny_weights
 
 from predict_diff.exclusive import lock
 from predict_diff.result import RelevanceMap

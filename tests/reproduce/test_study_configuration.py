@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, Reproduce, add_network, noise
 from PIL import Image
 from study_home import BOTH, CHEAP, MakeStudy, write_study
+from tiny_home import PROJECT, Reproduce, add_network, noise
 
 from predict_diff.errors import ImageError
 from reproduce import runner

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from conftest import noise
 from PIL import Image
 from study_home import MakeStudy, write_study
+from tiny_home import noise
 
 from predict_diff.plot import overlay
 from reproduce.studies import page

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CHEAP, Outcome, Reproduce, add_network, tiny_weights
+from tiny_home import CHEAP, Outcome, Reproduce, add_network, tiny_weights
 
 from reproduce.claims import read_claims
 from reproduce.verifying.record import Finding, read_verdicts
