@@ -1,4 +1,4 @@
-"""ONNX files as other programs export them: all of them the small classifier of conftest.py, behind other doors."""
+"""ONNX files as other programs export them: all the classifier of small_network.py, behind other doors."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from small_network import SIDE, small_model
 
 from predict_diff import exclusive
 from predict_diff.algorithm import prediction_difference
@@ -28,13 +28,6 @@ from predict_diff.network.network import Network
 from predict_diff.result import RelevanceMap
 from predict_diff.samplers import GaussianSampler, GaussianStatistics, MarginalSampler
 from predict_diff.targets import Target
-
-# By its place: tests have other modules of this name.
-_description = spec_from_file_location("small_network", Path(__file__).with_name("conftest.py"))
-assert _description is not None
-assert _description.loader is not None
-small_network = module_from_spec(_description)
-_description.loader.exec_module(small_network)
 
 #: The modules that a journal and a map go through.
 MODULES = [
@@ -147,9 +140,9 @@ def _limited(limit: int | None) -> Iterator[None]:
 
 
 def _map(place: Path, kind: Kind, pause: float, journal: Path | None) -> RelevanceMap:
-    noise = np.random.default_rng(1).normal(0, 2, (60, 3, small_network.SIDE, small_network.SIDE))
+    noise = np.random.default_rng(1).normal(0, 2, (60, 3, SIDE, SIDE))
     photos = (noise + np.roll(noise, 1, 2) + np.roll(noise, 1, 3)).astype(np.float32)
-    network = Network(small_network.small_model(), provider="cpu", threads=1)
+    network = Network(small_model(), provider="cpu", threads=1)
     if kind.conditional:
         sampler: Any = GaussianSampler(GaussianStatistics.fit(photos[1:], 5, patches=400), K)
     else:
