@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
@@ -102,3 +103,32 @@ def prune(model: onnx.ModelProto, outputs: Sequence[str], given: Mapping[str, Sh
         graph.output.append(known.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     graph.value_info.extend(info for info in model.graph.value_info if info.name in used - {*outputs, *(given or ())})
     return pruned
+
+
+def image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape, int | None]:
+    """Name and shape (C, H, W) of the one image that the network takes, and how many of them, if that is fixed."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        found = ", ".join(value.name for value in inputs) or "none"
+        raise NetworkError(f"{name}: expected a network with one input, found {len(inputs)} ({found})")
+    tensor = inputs[0].type.tensor_type
+    sizes = [dim.dim_value for dim in tensor.shape.dim]
+    if tensor.elem_type != TensorProto.FLOAT or len(sizes) < 2 or min(sizes[1:]) < 1:
+        raise NetworkError(
+            f"{name}: expected input '{inputs[0].name}' to be float32 with all sizes but the batch's fixed, such as "
+            f"(N, 3, 224, 224); found sizes {[dim.dim_value or dim.dim_param or '?' for dim in tensor.shape.dim]}"
+        )
+    return str(inputs[0].name), tuple(sizes[1:]), sizes[0] if sizes[0] > 0 else None
+
+
+def blob_names(
+    metadata: dict[str, str], shapes: dict[str, Shape], outputs: Sequence[str]
+) -> tuple[dict[str, list[str]], dict[str, Shape]]:
+    """Tops of each Caffe layer, and the values that have a name of their own, with their shapes."""
+    if "caffe" not in metadata:
+        return {}, shapes
+    names = json.loads(metadata["caffe"])
+    layers = {str(layer): [str(top) for top in tops] for layer, tops in names["layers"].items()}
+    named = {*outputs, *names["blobs"], *(top for tops in layers.values() for top in tops)}
+    return layers, {name: shape for name, shape in shapes.items() if name in named}

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
 from ..targets import Target
+from .binding import BoundSession, Buffer
 from .frontier import find_frontier, frontier_blobs
 from .graphs import Shape, blob_shapes, prune
 from .grouping import shape_groups, widened
 from .minibatch import checked_targets, in_parts, photos_that_fit
 from .network import Network
-from .runtime import BoundSession, Buffer, run_session
+from .runtime import run_session
 from .target_values import check_arrangement, chosen_units, with_targets
 from .tiles import channels_last, rest_graph, tile_graph
 

@@ -21,7 +21,7 @@ from .spans import Reading, Span, hull, windows_along
 _OF_ONE = {
     "Abs", "BatchNormalization", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity",
     "LRN", "LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt",
-    "Tanh", "ThresholdedRelu",
+    "Swish", "Tanh", "ThresholdedRelu",
 }  # fmt: skip
 _OF_SEVERAL = {"Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum"}
 #: The same, as long as they work along the channels.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from ..errors import NetworkError, closest
 from ..given_arrays import given_array
 from .cuda import largest_batch
 from .gradient import gradient_model
-from .graphs import Shape, blob_shapes, opset, producers, prune
+from .graphs import blob_names, blob_shapes, image_input, opset, producers, prune
 from .half_precision import half_precision
 from .reading import external_files, read_model
 from .runtime import (
@@ -99,11 +98,11 @@ class Network:
         self.precision, self.device = precision, device
         model = self._load()
         self.name = Path(source).stem if isinstance(source, str | Path) else str(model.graph.name)
-        self.input_name, self.input_shape, self.fixed_batch = _image_input(model, self.name)
+        self.input_name, self.input_shape, self.fixed_batch = image_input(model, self.name)
         self.outputs = tuple(str(value.name) for value in model.graph.output)
         self.metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
         shapes = blob_shapes(model)
-        self._layers, self.blobs = _names(self.metadata, shapes, self.outputs)
+        self._layers, self.blobs = blob_names(self.metadata, shapes, self.outputs)
         self._shapes, self._opset = shapes, opset(model)
         self.largest_batch = largest_batch(model, shapes) if self.provider == "cuda" else sys.maxsize
         if self.fixed_batch is not None:
@@ -325,32 +324,3 @@ class Network:
             self._sessions.clear()
             session = self._sessions[blobs] = self.extended(prune(self._load(), blobs))
         return session
-
-
-def _image_input(model: onnx.ModelProto, name: str) -> tuple[str, Shape, int | None]:
-    """Name and shape (C, H, W) of the one image that the network takes, and how many of them, if that is fixed."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        found = ", ".join(value.name for value in inputs) or "none"
-        raise NetworkError(f"{name}: expected a network with one input, found {len(inputs)} ({found})")
-    tensor = inputs[0].type.tensor_type
-    sizes = [dim.dim_value for dim in tensor.shape.dim]
-    if tensor.elem_type != onnx.TensorProto.FLOAT or len(sizes) < 2 or min(sizes[1:]) < 1:
-        raise NetworkError(
-            f"{name}: expected input '{inputs[0].name}' to be float32 with all sizes but the batch's fixed, such as "
-            f"(N, 3, 224, 224); found sizes {[dim.dim_value or dim.dim_param or '?' for dim in tensor.shape.dim]}"
-        )
-    return str(inputs[0].name), tuple(sizes[1:]), sizes[0] if sizes[0] > 0 else None
-
-
-def _names(
-    metadata: dict[str, str], shapes: dict[str, Shape], outputs: Sequence[str]
-) -> tuple[dict[str, list[str]], dict[str, Shape]]:
-    """Tops of each Caffe layer, and the values that have a name of their own, with their shapes."""
-    if "caffe" not in metadata:
-        return {}, shapes
-    names = json.loads(metadata["caffe"])
-    layers = {str(layer): [str(top) for top in tops] for layer, tops in names["layers"].items()}
-    named = {*outputs, *names["blobs"], *(top for tops in layers.values() for top in tops)}
-    return layers, {name: shape for name, shape in shapes.items() if name in named}

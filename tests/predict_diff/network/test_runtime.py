@@ -17,11 +17,12 @@ from onnx import TensorProto, defs, helper
 from random_networks import random_network
 
 from predict_diff.errors import NetworkError
+from predict_diff.network.binding import BoundSession, Buffer
 from predict_diff.network.cuda import cuda_options, largest_batch, with_cuda_kernels
 from predict_diff.network.incremental import IncrementalEvaluator
 from predict_diff.network.minibatch import MiniBatchEvaluator
 from predict_diff.network.network import Network
-from predict_diff.network.runtime import BoundSession, Buffer, cuda_problem, make_session, run_session
+from predict_diff.network.runtime import cuda_problem, make_session, run_session
 from predict_diff.precision import precision_error
 from predict_diff.targets import Target
 
