@@ -62,7 +62,7 @@ setup(
         # What `make docs` runs.
         "docs": DOCS,
         # What `make strangers` compares with, some GB.
-        "strangers": ["captum>=0.8,<1", "quantus>=0.6,<0.7", "torch>=2.2,<3"],
+        "strangers": ["captum>=0.8,<1", "quantus>=0.6,<0.7", "torch>=2.2,<3", "onnxscript>=0.5,<1"],
         # What `make audit` runs.
         "audit": ["bandit>=1.8,<2", "pip-audit>=2.7,<3"],
         "dev": [

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, inliner
 
 from ..errors import NetworkError, closest
-from .derivatives import FLOATING_POINT, RULES, Graph, Step, Value, differentiable_values
+from .derivatives import DEFINED, FLOATING_POINT, RULES, Graph, Step, Value, by_definition, differentiable_values
 from .graphs import needed_nodes, reads
 from .inference import constants, infer_types
 
@@ -34,8 +34,8 @@ def gradient_model(
     gradient of that unit) comes out as the diff of the input, for each photo of the batch by itself. Layers behind
     the blobs are not computed.
 
-    Kinks and ties are Caffe's: ReLU has the slope 0 at 0; of equal maxima in a pooling window the first takes all;
-    of two equal operands of a maximum, the second; Clip passes at its bounds.
+    Kinks and ties are Caffe's: ReLU has the slope 0 at 0; of equal maxima in a pooling window or along axes the first
+    takes all; of two equal operands of a maximum, the second; Clip passes at its bounds.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def gradient_model(
         depends on the input only through operators that have no gradient (comparisons, ArgMax, rounding).
     """
     opset = _opset(model)
-    model = inliner.inline_local_functions(model) if model.functions else model
+    model = by_definition(inliner.inline_local_functions(model) if model.functions else model)
     types, weights = infer_types(model), constants(model)
     sources = _sources(model, inputs)
     targets = _targets(model, blobs)
@@ -152,7 +152,7 @@ class _Backward:
             raise NetworkError(
                 f"{label} has no derivative here; choose a method that needs no gradient or, for a module of torch's, "
                 f"give predict_diff.interoperability.TorchNetwork(module, example); operators that have one: "
-                f"{', '.join(sorted(RULES))}"
+                f"{', '.join(sorted(DEFINED.union(RULES)))}"
             )
         step = Step(
             graph=self._graph,

@@ -8,6 +8,7 @@ from math import prod
 import onnx
 from onnx import helper
 
+from .derivatives.einsum import subscripts
 from .receptive_fields import STANDARD
 
 Shape = Sequence[int | str | None]
@@ -31,8 +32,8 @@ def multiply_adds(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> list[i
     Returns
     -------
     list of int or None
-        For one photo: 0 for all but Conv, ConvTranspose, Gemm and MatMul, whose biases are not counted; None where
-        sizes are open, or the operator is not of the standard.
+        For one photo: 0 for all but Conv, ConvTranspose, Gemm, MatMul, Einsum and Attention, whose biases are not
+        counted; None where sizes are open, or the operator is not of the standard.
     """
     numbers: dict[str, int | None] = {}
     counts: list[int | None] = []
@@ -55,6 +56,10 @@ def multiply_adds(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> list[i
             inner, outer = _matrix(node, shapes)
             count = _product(of_a_photo(node.input[0]), outer)
             made = count // inner if count is not None and inner else None
+        elif node.op_type == "Einsum":
+            count = _of_einsum(node, shapes)
+        elif node.op_type == "Attention":
+            count = _of_attention(node, shapes)
         if made is not None:
             numbers[node.output[0]] = made
         counts.append(count)
@@ -69,6 +74,27 @@ def _matrix(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> tuple[int | No
     if len(last) < 2:
         return None, None
     return _known(last[:1]), _known(last[1:])
+
+
+def _of_einsum(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
+    """Products of two operands; the letter of the output's first axis, the batch, counts once."""
+    equation = next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "equation"), "")
+    terms, result = subscripts(equation)
+    if len(terms) != 2 or len(node.input) != 2 or "." in equation:
+        return None
+    sizes = dict[str, int | str | None]()
+    for term, name in zip(terms, node.input, strict=True):
+        sizes.update(zip(term, shapes.get(name, ()), strict=False))
+    return _known([sizes.get(letter) for letter in set("".join(terms)) - set(result[:1])])
+
+
+def _of_attention(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int | None:
+    """Queries (N, heads, queries, size) times keys, and their weights times values; None for other arrangements."""
+    queries, keys, values = (shapes.get(name, ()) for name in node.input[:3])
+    if len(queries) != 4 or len(keys) != 4 or len(values) != 4 or len(node.input) > 4:
+        return None
+    sizes = [_known([*queries[1:3], keys[2], size]) for size in (queries[3], values[3])]
+    return None if sizes[0] is None or sizes[1] is None else sizes[0] + sizes[1]
 
 
 def _product(first: int | None, second: int | None) -> int | None:

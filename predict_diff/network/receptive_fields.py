@@ -22,6 +22,8 @@ _AT_MOST = 2**62
 
 #: Of fixed numbers, or of sizes only: what they make has seen nothing of the input.
 _BLIND = {"Constant", "ConstantOfShape", "Shape", "Size"}
+#: Statistics over rows and columns: each number sees all of the image.
+_NORMALISING = {"GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"}
 #: Move or drop rows and columns, but mix none.
 _CUTTING = {"Concat", "Pad", "Slice", "Split"}
 _REARRANGING = {"Flatten", "Gemm", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
@@ -101,6 +103,8 @@ def _field(
         return None
     if node.op_type.startswith(("Global", "Reduce")):
         return field if _axes(before) == _axes(after) and _axes(before) else ReceptiveField(field.size, (), whole=True)
+    if node.op_type in _NORMALISING:
+        return ReceptiveField(field.size, (), whole=True) if field.stride else None
     if node.op_type in ("Resize", "Upsample"):
         return _through_resize(node, field, before, after)
     if node.op_type in _REARRANGING:

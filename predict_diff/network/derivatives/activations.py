@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .registry import Diffs, Step, derivative
 
 
@@ -32,6 +34,64 @@ def elu(step: Step) -> Diffs:
     # Caffe: elu_layer; at 0 the derivative is alpha. Below 0, alpha exp(x) = y + alpha.
     below = step.diff * (step.y + step.attribute("alpha", 1.0))
     return [(step.x > 0).gate(step.diff) + (step.x <= 0).gate(below)]
+
+
+@derivative("Selu")
+def selu(step: Step) -> Diffs:
+    # Klambauer et al. 2017, eq. 2, with ONNX's constants; at 0 the slope from below, as for Elu.
+    alpha = step.attribute("alpha", 1.67326319217681884765625)
+    gamma = step.attribute("gamma", 1.05070102214813232421875)
+    below = step.diff * (step.y + gamma * alpha)
+    return [(step.x > 0).gate(step.diff * gamma) + (step.x <= 0).gate(below)]
+
+
+@derivative("Celu")
+def celu(step: Step) -> Diffs:
+    # Below 0, exp(x / alpha) = y / alpha + 1.
+    below = step.diff * (step.y / step.attribute("alpha", 1.0) + 1)
+    return [(step.x > 0).gate(step.diff) + (step.x <= 0).gate(below)]
+
+
+@derivative("ThresholdedRelu")
+def thresholded_relu(step: Step) -> Diffs:
+    return [(step.x > step.attribute("alpha", 1.0)).gate(step.diff)]
+
+
+@derivative("Softsign")
+def softsign(step: Step) -> Diffs:
+    room = step.graph.emit("Abs", [step.x]) + 1
+    return [step.diff / (room * room)]
+
+
+@derivative("Gelu")
+def gelu(step: Step) -> Diffs:
+    """x Phi(x), where Phi is the normal distribution, or x (1 + tanh u) / 2, which comes close to it."""
+    x, graph = step.x, step.graph
+    if step.attribute("approximate", "none") == "tanh":
+        # ONNX: Gelu, u = sqrt(2 / pi) (x + 0.044715 x^3).
+        scale, cubic = math.sqrt(2 / math.pi), 0.044715
+        squared = x * x
+        t = graph.emit("Tanh", [x * (squared * cubic + 1) * scale])
+        slope = (t + 1) * 0.5 + x * (1 - t * t) * (squared * (3 * cubic) + 1) * (scale / 2)
+    else:
+        below = (graph.emit("Erf", [x * math.sqrt(0.5)]) + 1) * 0.5
+        slope = below + x * graph.emit("Exp", [x * x * -0.5]) * (1 / math.sqrt(2 * math.pi))
+    return [step.diff * slope]
+
+
+@derivative("Mish")
+def mish(step: Step) -> Diffs:
+    # Misra 2020: x tanh(softplus(x)).
+    x, graph = step.x, step.graph
+    t = graph.emit("Tanh", [graph.emit("Softplus", [x])])
+    return [step.diff * (t + x * (1 - t * t) * graph.emit("Sigmoid", [x]))]
+
+
+@derivative("Swish")
+def swish(step: Step) -> Diffs:
+    alpha = step.attribute("alpha", 1.0)
+    s = step.graph.emit("Sigmoid", [step.x * alpha])
+    return [step.diff * (s + step.x * s * (1 - s) * alpha)]
 
 
 @derivative("Sigmoid")

@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from .geometry import SlidingWindow, spatial_sizes, sum_windows
 from .registry import Diffs, Step, derivative
-from .selection import scatter
+from .selection import scatter, scatter_to_first
 
 
 @derivative("MaxPool")
@@ -38,7 +38,4 @@ def average_pool(step: Step) -> Diffs:
 def global_max_pool(step: Step) -> Diffs:
     # Caffe: pooling_layer; the first of equal maxima, as for windows.
     planes = step.x.reshape([0, 0, -1])
-    first = step.graph.emit("ArgMax", [planes], type=TensorProto.INT64, axis=2, keepdims=1)
-    updates = step.diff.reshape([0, 0, -1])
-    spread = step.graph.emit("ScatterElements", [step.graph.zeros_like(planes), first, updates], axis=2)
-    return [spread.reshape(step.x.sizes())]
+    return [scatter_to_first(planes, "ArgMax", step.diff).reshape(step.x.sizes())]

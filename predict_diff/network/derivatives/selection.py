@@ -43,3 +43,19 @@ def scatter(x: Value, numbers: Value, diff: Value) -> Value:
     flat = graph.full(x.count().reshape([1]), 0, diff.type)
     summed = graph.emit("ScatterElements", [flat, numbers.reshape([-1]), diff.reshape([-1])], axis=0, reduction="add")
     return summed.reshape(x.sizes())
+
+
+def scatter_to_first(rows: Value, search: str, diff: Value) -> Value:
+    """Zeros in the shape of some rows, with a number of the diff at the first maximum or minimum of each.
+
+    Parameters
+    ----------
+    rows : Value, shape (..., length)
+    search : str
+        ArgMax or ArgMin.
+    diff : Value
+        As many numbers as there are rows, in their order.
+    """
+    graph = rows.graph
+    first = graph.emit(search, [rows], type=TensorProto.INT64, axis=-1, keepdims=1)
+    return graph.emit("ScatterElements", [graph.zeros_like(rows), first, diff.reshape(first.sizes())], axis=-1)

@@ -7,7 +7,7 @@ from onnx import TensorProto
 from .registry import Diffs, Step, derivative
 
 
-@derivative("Identity", "Cast")
+@derivative("Identity", "Cast", "CastLike")
 def identity(step: Step) -> Diffs:
     return [step.diff.cast(step.x.type)]
 
@@ -58,3 +58,20 @@ def split(step: Step) -> Diffs:
         if output is not None
     ]
     return [step.graph.emit("Concat", parts, axis=step.attribute("axis", 0))]
+
+
+@derivative("DepthToSpace")
+def depth_to_space(step: Step) -> Diffs:
+    size = step.attribute("blocksize", 1)
+    blocks = step.graph.emit("SpaceToDepth", [step.diff], blocksize=size)
+    if step.attribute("mode", "DCR") == "DCR":
+        return [blocks]
+    # Pixels of a block came from neighbouring channels, and not from channels far apart as SpaceToDepth leaves them.
+    apart = step.graph.emit("Concat", [step.graph.integers([0, size * size, -1]), step.x.sizes(start=2)], axis=0)
+    together = step.graph.emit("Transpose", [blocks.reshape(apart)], perm=[0, 2, 1, 3, 4])
+    return [together.reshape(step.x.sizes())]
+
+
+@derivative("SpaceToDepth")
+def space_to_depth(step: Step) -> Diffs:
+    return [step.graph.emit("DepthToSpace", [step.diff], blocksize=step.attribute("blocksize", 1))]

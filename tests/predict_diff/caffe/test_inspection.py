@@ -216,6 +216,20 @@ def test_other_onnx_files_operator_by_operator(tmp_path: Path, batch: int | str)
     assert [row.tops[0].receptive_field for row in found.layers] == [[1, 1], [3, 3], [3, 3], "all", "all"]
 
 
+@pytest.mark.parametrize("normalisation", ["InstanceNormalization", "LayerNormalization"])
+def test_what_is_normalised_over_the_image_has_seen_all_of_it(tmp_path: Path, normalisation: str) -> None:
+    path, model = tmp_path / "other.onnx", _other()
+    size = [3] if normalisation == "InstanceNormalization" else [3, 6, 6]
+    for name in ("scale", "shift"):
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(size, np.float32), name))
+    axis = {} if len(size) == 1 else {"axis": 1}
+    model.graph.node.insert(0, helper.make_node(normalisation, ["x", "scale", "shift"], ["normal"], **axis))
+    model.graph.node[1].input[0] = "normal"
+    onnx.save(model, path)
+    fields = [row.tops[0].receptive_field for row in inspect(path).layers]
+    assert fields == [[1, 1], "all", "all", "all", "all", "all"]
+
+
 @pytest.mark.parametrize("text", ["[", "[1]", '{"layers": 1}', '{"layers": {"a": ["y"]}}', '{"layers": {"b": ["y"]}}'])
 def test_metadata_that_no_conversion_has_written(tmp_path: Path, text: str) -> None:
     path, model = tmp_path / "net.onnx", _other()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import onnx
 import pytest
 from gradient_cases import gradient, jacobian, jacobian_by_differences, network, normal, run
+
+from predict_diff.errors import NetworkError
+from predict_diff.network.gradient import gradient_model
 
 # Name: the operators that make y from x (1 photo of 3 x 4 values, of both signs), and their weights.
 SMOOTH = {
@@ -16,6 +20,13 @@ SMOOTH = {
     "PRelu": ("y = PRelu(x, slope)", {"slope": normal(3, 1)}),
     "PRelu whose slope depends on x": ("s = ReduceSum(x, last)\n y = PRelu(x, s)", {"last": [-1]}),
     "Elu": ("y = Elu<alpha=0.7>(x)", {}),
+    "Selu": ("y = Selu(x)", {}),
+    "Selu of other slopes": ("y = Selu<alpha=1.2, gamma=0.8>(x)", {}),
+    "Celu": ("y = Celu<alpha=0.6>(x)", {}),
+    "ThresholdedRelu": ("y = ThresholdedRelu<alpha=0.4>(x)", {}),
+    "Softsign": ("y = Softsign(x)", {}),
+    "Gelu by tanh": ('y = Gelu<approximate="tanh">(x)', {}),
+    "Mish": ("y = Mish(x)", {}),
     "Sigmoid": ("y = Sigmoid(x)", {}),
     "Tanh": ("y = Tanh(x)", {}),
     "Softplus": ("y = Softplus(x)", {}),
@@ -79,6 +90,14 @@ SMOOTH = {
     ),
     "ReduceMean": ("y = ReduceMean(x, a)", {"a": [1, 2]}),
     "ReduceMean, axes dropped": ("y = ReduceMean<keepdims=0>(x, a)", {"a": [-2]}),
+    "ReduceL1": ("y = ReduceL1(x, a)", {"a": [-1]}),
+    "ReduceL2": ("y = ReduceL2<keepdims=0>(x, a)", {"a": [1]}),
+    "ReduceSumSquare": ("y = ReduceSumSquare(x, a)", {"a": [1, 2]}),
+    "ReduceLogSumExp": ("y = ReduceLogSumExp<keepdims=0>(x, a)", {"a": [2]}),
+    "ReduceMax": ("y = ReduceMax(x, a)", {"a": [-2]}),
+    "ReduceMax over several axes": ("y = ReduceMax<keepdims=0>(x, a)", {"a": [2, 1]}),
+    "ReduceMin": ("y = ReduceMin<keepdims=0>(x, a)", {"a": [1]}),
+    "ReduceMin of none": ("m = ReduceMin<noop_with_empty_axes=1>(x)\n y = Tanh(m)", {}),
     "GlobalAveragePool": ("y = GlobalAveragePool(x)", {}),
     "GlobalMaxPool": ("u = Unsqueeze(x, a)\n y = GlobalMaxPool(u)", {"a": [1]}),
     "BatchNormalization": (
@@ -92,6 +111,19 @@ SMOOTH = {
     "MatMul by a vector": ("y = MatMul(x, w)", {"w": normal(4)}),
     "MatMul of a vector": ("y = MatMul(w, x)", {"w": normal(3)}),
     "MatMul with itself": ("t = Transpose<perm=[0,2,1]>(x)\n y = MatMul(x, t)", {}),
+    "Einsum of two": ('y = Einsum<equation="nij,jk->nik">(x, w)', {"w": normal(4, 5)}),
+    "Einsum of x with itself": ('y = Einsum<equation="nij, nkj -> nik">(x, x)', {}),
+    "Einsum of three": ('y = Einsum<equation="nij,jk,i->nki">(x, w, r)', {"w": normal(4, 2), "r": normal(3)}),
+    "Einsum that sums what one operand has": ('y = Einsum<equation="nij,k->ni">(x, w)', {"w": normal(2)}),
+    "Einsum that repeats": ('t = Tanh(x)\n y = Einsum<equation="nij,nij->nij">(t, w)', {"w": normal(1, 3, 1)}),
+    "Einsum, x repeated": (
+        's = ReduceSum(x, last)\n y = Einsum<equation="nij,nij->nji">(x, s)',
+        {"last": [2]},
+    ),
+    "Einsum with an ellipsis, without output": ('y = Einsum<equation="...bc,cd">(x, w)', {"w": normal(4, 5)}),
+    "Einsum of one": ('y = Einsum<equation="nij->nji">(x)', {}),
+    "Einsum without output": ('y = Einsum<equation="abc,cd">(x, w)', {"w": normal(4, 2)}),
+    "Einsum with an ellipsis": ('y = Einsum<equation="...ij,jk->...ik">(x, w)', {"w": normal(4, 5)}),
     "Conv, 1-D": ("y = Conv<pads=[1,1], strides=[2]>(x, w, b)", {"w": normal(2, 3, 3), "b": normal(2)}),
 }
 
@@ -109,6 +141,129 @@ def test_erf_has_the_slope_of_the_bell_curve() -> None:
     x, upstream = normal(2, 3, 4), normal(2, 3, 4, seed=1)
     expected = upstream * 2 / np.sqrt(np.pi) * np.exp(-(x**2))
     np.testing.assert_allclose(gradient(network("y = Erf(x)"), x, upstream), expected, atol=1e-6)
+
+
+def test_gelu_has_the_slope_of_its_definition() -> None:
+    x, upstream = 3 * normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    below = np.vectorize(lambda number: 0.5 * math.erfc(-number / math.sqrt(2)))(x.astype(np.float64))
+    slope = below + x * np.exp(-(x.astype(np.float64) ** 2) / 2) / math.sqrt(2 * math.pi)
+    np.testing.assert_allclose(gradient(network("y = Gelu(x)"), x, upstream), upstream * slope, atol=2e-6)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.7])
+def test_swish_has_the_slope_of_its_definition(alpha: float) -> None:
+    x, upstream = 3 * normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    sigmoid = 1 / (1 + np.exp(-alpha * x.astype(np.float64)))
+    found = gradient(network(f"y = Swish<alpha={alpha}>(x)", opset=24), x, upstream)
+    np.testing.assert_allclose(found, upstream * (sigmoid + alpha * x * sigmoid * (1 - sigmoid)), atol=2e-6)
+
+
+@pytest.mark.parametrize("opset", [17, 18, 22])
+def test_of_equal_maxima_along_axes_the_first_takes_all(opset: int) -> None:
+    body = "y = ReduceMax<axes=[1,3]>(x)" if opset < 18 else "y = ReduceMax(x, a)"
+    model = network(body, "float[N,2,2,2] x", weights={} if opset < 18 else {"a": [3, 1]}, opset=opset)
+    x = np.array([[[[1, 3], [2, 2]], [[3, 3], [0, 2]]]], np.float32)
+    found = gradient(model, x, np.array([[[[5], [7]]]], np.float32))
+    np.testing.assert_array_equal(found, [[[[0, 5], [7, 0]], [[0, 0], [0, 0]]]])
+
+
+def test_a_norm_has_no_slope_where_all_is_zero() -> None:
+    model = network("y = ReduceL2(x, a)", weights={"a": [2]})
+    x = np.zeros((1, 3, 4), np.float32)
+    x[0, 1] = [3, 0, 4, 0]
+    found = gradient(model, x, np.full((1, 3, 1), 5, np.float32))
+    np.testing.assert_allclose(found, [[[0] * 4, [3, 0, 4, 0], [0] * 4]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("DepthToSpace<blocksize=2>(x)", (8, 3, 2)),
+        ('DepthToSpace<blocksize=2, mode="CRD">(x)', (8, 3, 2)),
+        ('DepthToSpace<blocksize=3, mode="CRD">(x)', (18, 1, 2)),
+        ("SpaceToDepth<blocksize=2>(x)", (3, 4, 6)),
+    ],
+)
+def test_blocks_of_pixels_go_back_to_their_channels(body: str, shape: tuple[int, ...]) -> None:
+    assert_adjoint(network(f"y = {body}", f"float[N,{','.join(map(str, shape))}] x"), (2, *shape))
+
+
+ATTENTION = {
+    "alone": ("is_causal=0", [(2, 5, 3), (2, 5, 3), (2, 5, 3)], None),
+    "other keys and values": ("scale=0.3", [(2, 5, 3), (2, 4, 3), (2, 4, 6)], None),
+    "causal": ("is_causal=1", [(2, 5, 3), (2, 5, 3), (2, 5, 3)], None),
+    "with a mask": ("is_causal=0", [(2, 5, 3), (2, 4, 3), (2, 4, 3)], normal(5, 4)),
+    "with a mask of flags": ("is_causal=0", [(2, 3, 3), (2, 4, 3), (2, 4, 3)], np.tril(np.ones((3, 4), bool))),
+    "heads that share keys": ("is_causal=0", [(4, 5, 3), (2, 5, 3), (2, 5, 3)], None),
+}
+
+
+def attention(scale: float, causal: bool, mask: np.ndarray | None, q: np.ndarray, k: np.ndarray, v: np.ndarray):
+    """softmax(scale q k^T + mask) v for each head; Vaswani et al. 2017, eq. 1."""
+    shared = len(q) // len(k)
+    k, v = np.repeat(k, shared, axis=0), np.repeat(v, shared, axis=0)
+    scores = scale * q @ k.transpose(0, 2, 1)
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    if causal:
+        scores = np.where(np.tril(np.ones(scores.shape[1:], bool)), scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True) @ v
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_agrees_with_differences_of_its_definition(name: str) -> None:
+    attributes, shapes, mask = ATTENTION[name]
+    inputs = ", ".join(f"float[N,{','.join(map(str, shape))}] {x}" for x, shape in zip("qkv", shapes, strict=True))
+    body = f"y = Attention<{attributes}>(q, k, v{'' if mask is None else ', mask'})"
+    model = network(body, inputs, weights={} if mask is None else {"mask": mask}, opset=23)
+    scale = 0.3 if "scale" in attributes else 3**-0.5
+    given = [normal(*shape, seed=seed).astype(np.float64) for seed, shape in enumerate(shapes)]
+    upstream = normal(*shapes[0][:2], shapes[2][2], seed=9)
+    feeds = {x: array[None].astype(np.float32) for x, array in zip("qkv", given, strict=True)}
+    found = run(gradient_model(model, "y"), feeds | {"upstream/y": upstream[None]})
+    for position, x in enumerate("qkv"):
+        expected = np.zeros(given[position].shape)
+        for place in np.ndindex(*expected.shape):
+            sides = []
+            for step in (1e-6, -1e-6):
+                moved = [array.copy() for array in given]
+                moved[position][place] += step
+                sides.append((attention(scale, "is_causal=1" in attributes, mask, *moved) * upstream).sum())
+            expected[place] = (sides[0] - sides[1]) / 2e-6
+        np.testing.assert_allclose(found[f"gradient/{x}"][0], expected, atol=5e-6)
+
+
+def test_attention_whose_definition_asks_for_unknown_types_says_so() -> None:
+    model = network("m = Elsewhere(x)\n y = Attention(x, x, x, m)", "float[N,2,5,3] x", opset=23)
+    model.graph.node[0].domain = "elsewhere"
+    model.opset_import.append(onnx.helper.make_opsetid("elsewhere", 1))
+    with pytest.raises(NetworkError, match=r"net: expected Attention as the standard defines it.*export the network"):
+        gradient_model(model, "y")
+
+
+def test_attention_keeps_weights_once() -> None:
+    body = "p = MatMul(x, w)\n y = Attention(p, x, x)"
+    found = gradient_model(network(body, "float[N,2,5,3] x", weights={"w": normal(3, 3)}, opset=23), "y")
+    assert [tensor.name for tensor in found.graph.initializer].count("w") == 1
+    onnx.checker.check_model(found, full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('y = Einsum<equation="nii->n">(x)', "no letter twice"),
+        ('y = Einsum<equation="...ij,j->...j">(x, w)', "beside a sum over one operand"),
+        (
+            "a = ReduceMax<keepdims=0>(x)\n c = Cast<to=7>(a)\n r = Reshape(c, one)\n y = ReduceMax(x, r)",
+            "constant axes",
+        ),
+    ],
+)
+def test_forms_without_a_rule_say_what_was_expected(body: str, message: str) -> None:
+    model = network(body, "float[N,3,3] x", weights={"w": normal(3), "one": [1]})
+    with pytest.raises(NetworkError, match=f"net: operator .* of 'y': cannot be differentiated: .*{message}"):
+        gradient_model(model, "y")
 
 
 def test_an_operand_that_was_repeated_along_new_axes_receives_the_sum() -> None:
@@ -283,6 +438,8 @@ KINKS = {
     "y = LeakyRelu<alpha=-2.0>(x)": [-2, -2, 1, 1],
     "y = PRelu(x, half)": [0.5, 0.5, 1, 1],
     "y = Elu<alpha=0.5>(x)": [0.5 * np.exp(-1), 0.5, 1, 1],
+    "y = Selu<alpha=0.5, gamma=2.0>(x)": [np.exp(-1), 1, 2, 2],
+    "y = ThresholdedRelu<alpha=1.0>(x)": [0, 0, 0, 1],
     "y = Clip(x, zero, one)": [0, 1, 1, 0],
     "y = Abs(x)": [-1, 0, 1, 1],
     "y = Pow(x, zero)": [0, 0, 0, 0],

@@ -184,7 +184,9 @@ class TestBlobsAndInputs:
 
 class TestOperators:
     def test_one_without_a_rule_is_named_with_its_blob_and_those_that_have_one(self) -> None:
-        with pytest.raises(NetworkError, match=r"net: operator Det of 'd' .*: Abs, Add, AveragePool, .*Where$"):
+        with pytest.raises(
+            NetworkError, match=r"net: operator Det of 'd' .*: Abs, Add, Attention, AveragePool, .*Where$"
+        ):
             gradient_model(network("s = Relu(x)\n d = Det(s)\n y = Exp(d)", "float[N,3,3] x"), "y")
 
     def test_one_of_another_domain_is_not_mistaken_for_onnx(self) -> None:

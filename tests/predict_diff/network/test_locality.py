@@ -67,6 +67,7 @@ def test_operators_that_treat_each_position_for_itself_are_local() -> None:
         "Identity",
     ):
         assert is_local(operator)
+    assert is_local("Swish", opset=24)
     assert is_local("LRN", size=3)
     assert is_local("Clip", np.float32(0), np.float32(6))
     assert is_local("BatchNormalization", *(normal(4) for _ in range(4)))
