@@ -69,7 +69,7 @@ def compare(comparison: Comparison) -> list[Path]:
     for name, each in benches.items():
         for bench in each:
             outcomes[name].append(_outcome(comparison, bench))
-            bench.case.release()
+            bench.release()
             done += 1
             took = duration(time.monotonic() - started)
             logger.info("%s: done, %d of %d after %s.", bench.case.name, done, total, took)

@@ -69,6 +69,11 @@ class Bench:
     def scores(self) -> Scores:
         return scorer(self.case.network, self.case.target)
 
+    def release(self) -> None:
+        """Let go of what takes memory: sessions and pools; they are made again when they are needed."""
+        self.__dict__.pop("scores", None)
+        self.case.release()
+
     def check(self, measures: Sequence[MeasureAsked], approaches: Sequence[Approach]) -> None:
         """Raise whatever is impossible, or wrong with what is stored, before anything is computed."""
         for measure in measures:

@@ -670,6 +670,28 @@ def test_photos_do_not_stay_in_memory(compare: Compare, monkeypatch: pytest.Monk
     assert alive == [0, 0, 0]
 
 
+def test_no_session_outlives_its_photo(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    from predict_diff.network import network
+
+    opened: list[weakref.ref[Any]] = []
+    make, explain, alive = network.make_session, Sensitivity.explain, list[int]()
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        session = make(*arguments, **named)
+        opened.append(weakref.ref(session))
+        return session
+
+    def counting(*arguments: Any, **named: Any) -> Any:
+        alive.append(sum(session() is not None for session in opened))
+        return explain(*arguments, **named)
+
+    monkeypatch.setattr(network, "make_session", noted)
+    monkeypatch.setattr(Sensitivity, "explain", counting)
+    assert compare("--methods", "marginal,sensitivity", "--measures", "deletion").code == 0
+    # The network's own stays.
+    assert alive == [1, 1, 1]
+
+
 def test_each_pool_is_looked_through_once(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     from reproduce import subject
 
