@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
+# A switch, unless it is 0 or no.
+said     = $(if $(filter-out 0 no,$($(1))),$(2))
 # Passed on where they are given: make figure1 PROFILE=paper NETWORKS=alexnet PHOTOS="a.jpg b.jpg" OUT=elsewhere
 OPTIONS := $(if $(NETWORKS),--networks "$(NETWORKS)") $(if $(PHOTOS),--photos "$(PHOTOS)")
 # One field, whatever its value holds: make figure6 SET='maps={rule: strongest, count: 4}'
@@ -13,7 +15,7 @@ METHOD  := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(VARIANT),--variant "$(
            $(if $(SAMPLES),--samples "$(SAMPLES)") $(if $(STRIDE),--stride "$(STRIDE)") $(if $(SEED),--seed "$(SEED)") \
            $(if $(POOL),--pool "$(POOL)") $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(GPUS),--gpus "$(GPUS)") \
            $(if $(PRECISION),--precision "$(PRECISION)") $(if $(PALETTE),--palette "$(PALETTE)") \
-           $(if $(filter-out 0 no,$(FORCE)),--force) $(if $(OUT),--out "$(OUT)")
+           $(call said,FORCE,--force) $(if $(OUT),--out "$(OUT)")
 SPREAD  := $(if $(SHARD),--shard "$(SHARD)") $(if $(DASK),--dask "$(DASK)")
 PHOTO   ?= chelsea
 NETWORK ?= efficientnet_lite0
@@ -53,11 +55,11 @@ report: $(READY) ## write all figures and claims into one page, results/report.h
 
 explain: $(READY) ## explain a photo of yours: PHOTO=cat.jpg NETWORK=efficientnet_lite0 TARGET=top PREVIEW=1
 	@$(BIN)/reproduce explain "$(PHOTO)" --network "$(NETWORK)" $(if $(TARGET),--target "$(TARGET)") \
-	   $(if $(PREVIEW),--preview) $(METHOD) $(SPREAD)
+	   $(call said,PREVIEW,--preview) $(METHOD) $(SPREAD)
 
 compare: $(READY) ## compare methods, their measures and cost: COMPARISON=yours.yaml METHODS=... MEASURES=... DRY=1
 	@$(BIN)/reproduce compare $(if $(COMPARISON),"$(COMPARISON)") $(if $(METHODS),--methods "$(METHODS)") \
-	   $(if $(MEASURES),--measures "$(MEASURES)") $(if $(DRY),--dry-run) $(OPTIONS) $(METHOD)
+	   $(if $(MEASURES),--measures "$(MEASURES)") $(call said,DRY,--dry-run) $(OPTIONS) $(METHOD)
 
 weights: $(READY) ## fetch the weights of the paper's networks (850 MB): NETWORKS="alexnet vgg16" MIRROR=...
 	@$(BIN)/reproduce weights $(subst $(comma), ,$(NETWORKS)) $(if $(MIRROR),--mirror "$(MIRROR)")

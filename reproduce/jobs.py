@@ -30,6 +30,7 @@ from .photos_and_networks import NetworkAsked
 from .pools import DEFAULT
 from .runner import compute_map, plan_map
 from .sources import network_state, pool_state
+from .stamps import stamp
 from .subject import Choices, Subject
 
 #: How much of what it has opened a process keeps from one job to the next.
@@ -170,7 +171,7 @@ class _Workshop:
     def open(self, job: MapJob) -> tuple[Subject, Sampler]:
         if os.environ.get(home.VARIABLE) != job.home and str(home.root()) != job.home:
             os.environ[home.VARIABLE] = job.home
-        files = network_state(NetworkAsked(job.network, job.card), lambda path: str(_stamp(str(path))))
+        files = network_state(NetworkAsked(job.network, job.card), lambda path: str(stamp(path)))
         opened = _key(job.home, job.network, files, job.card, job.settings.crop, asdict(job.engine))
         classifier = self._recent("classifiers", opened, lambda: _open_classifier(job))
         found: tuple[Subject, Sampler] = self._recent(
@@ -223,20 +224,11 @@ def _fields(job: MapJob) -> dict[str, Any]:
     fields = {name: getattr(job, name) for name in ("photo", "targets", "sampler")}
     return {
         **fields,
-        "changed": _stamp(job.photo),
+        "changed": stamp(job.photo),
         "settings": job.settings.model_dump(),
         "choices": asdict(job.choices),
         "pool": pool_state(job.choices.pool),
     }
-
-
-def _stamp(file: str) -> tuple[int, int] | None:
-    """Size and time of a file, which may be another one by the next job; None for a name."""
-    try:
-        found = Path(file).stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def _key(*parts: Any) -> str:

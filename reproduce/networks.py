@@ -20,6 +20,7 @@ from predict_diff.storage import whole_file
 from . import embedded, home, mean_image
 from .card import CARD, Card, Weights, read_card
 from .download import RemoteFile, fetch
+from .stamps import stamp
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +47,13 @@ def card(name: str) -> Card:
             f"a network of your own goes by its .onnx file"
         )
     path = home.root() / "models" / name / CARD
-    return _card(path, _stamp(path))
+    return _card(path, stamp(path))
 
 
 @functools.cache
-def _card(path: Path, stamp: tuple[int, int] | None) -> Card:
+def _card(path: Path, changed: tuple[int, int] | None) -> Card:
+    """As read when it was last changed: workers live long."""
     return read_card(path)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of a file, which may change while a worker lives; None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def stand_in(name: str) -> str | None:

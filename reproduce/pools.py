@@ -24,6 +24,7 @@ from predict_diff.errors import ConfigurationError, ImageError, closest
 
 from .crops import random_crop
 from .photos import MASK, SUFFIXES, Photo, default_photos, entries, printable, read_photo, user_path
+from .stamps import stamp
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +243,7 @@ def _draw(
             break
         path, name = candidates[index]
         try:
-            sha256 = _sha256(path, _stamp(path))
+            sha256 = _sha256(path, stamp(path))
         except ImageError as problem:
             refused.append((printable(name), problem))
             continue
@@ -253,18 +254,9 @@ def _draw(
 
 
 @lru_cache(maxsize=4 * LIMIT)
-def _sha256(path: str, stamp: tuple[int, int] | None) -> str:
+def _sha256(path: str, changed: tuple[int, int] | None) -> str:
     """Of a photo's pixels: decoded once, for a study asks for each of its photos."""
     return read_photo(path).sha256
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    """Size and time of a file, which may change; None for a default photo."""
-    try:
-        found = Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def _warn(source: str, what: str, refused: Sequence[tuple[str, ImageError]]) -> None:

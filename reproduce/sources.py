@@ -21,6 +21,7 @@ from .card import CARD
 from .photos import MASK, SUFFIXES, default_photos, entries, printable
 from .photos_and_networks import NetworkAsked, under
 from .pools import DEFAULT
+from .stamps import stamp
 
 #: SHA-256 of a file's bytes, as far as possible from what is known of it.
 Hash = Callable[[Path], str]
@@ -58,11 +59,7 @@ def photo_stamp(photo: str) -> tuple[int, int]:
     """
     if photo in default_photos():
         return 0, 0
-    try:
-        found = Path(photo).stat()
-    except (OSError, ValueError):
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
+    return stamp(photo) or (-1, -1)
 
 
 def network_state(network: NetworkAsked, sha256: Hash) -> dict[str, str]:

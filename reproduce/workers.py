@@ -14,6 +14,8 @@ from typing import Any
 
 from predict_diff.errors import ConfigurationError, NetworkError, PredictDiffError
 
+from .progress import counted
+
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait for a scheduler when a run starts, and for one that has been there before.
@@ -140,7 +142,7 @@ def open_workers(address: str, gpus: Sequence[int] = (), threads: int | None = N
             workers.close()
         return
     number = local_workers(count)
-    logger.info("Starting %d worker%s.", number, "s" * (number > 1))
+    logger.info("Starting %s.", counted(number, "worker"))
     with _deaf_loop() as loop:
         cluster = LocalCluster(
             n_workers=number,

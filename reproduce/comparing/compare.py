@@ -16,13 +16,13 @@ from ..classifier import Classifier, choose_networks, open_classifier
 from ..figures.saving import refuse_damaged
 from ..forecast import check_folder
 from ..photos import Photo, read_photo
-from ..progress import duration
+from ..progress import counted, duration
 from .case import Case
 from .configuration import Comparison
 from .estimate import Cost, costs
 from .measuring import Bench
 from .objects import region_seen
-from .results import Outcome, Results, counted
+from .results import Outcome, Results
 from .storing import Store
 from .writing import figure_stems, write
 

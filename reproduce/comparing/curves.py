@@ -13,9 +13,10 @@ from predict_diff.plot import PALETTES, Palette
 
 from ..figures.drawing import Drawing
 from ..figures.panels import GROUP, LABEL, TEXT_WIDTH, Panels, label, sheet, shortened, wrapped
+from ..progress import counted
 from ..verifying.interval import interval
 from .configuration import MeasureAsked
-from .results import Results, counted
+from .results import Results
 from .summary import Direction
 
 #: Curves in a row, and inches: the height of a row of curves, and of a method's line below.

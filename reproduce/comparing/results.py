@@ -160,8 +160,3 @@ class Results:
 
     def _seconds(self, network: str, method: str) -> list[float]:
         return [outcome.maps[method].seconds for outcome in self.outcomes[network]]
-
-
-def counted(count: int, what: str) -> str:
-    """So many of something, in words."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

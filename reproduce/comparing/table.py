@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..command_lines import command_line
+from ..progress import counted
 from ..studies.columns import Column
 from ..verifying.interval import Interval
 from .approaches import Approach
 from .curves import ARROWS
 from .figure import in_words
-from .results import Results, counted
+from .results import Results
 from .summary import Summary, number
 
 #: What stands for the mean over networks.

@@ -16,6 +16,7 @@ from ..classifier import open_classifier
 from ..forecast import seconds_per_evaluation
 from ..jobs import MapJob, chosen_targets
 from ..photos import Photo, read_photo
+from ..progress import counted
 from ..subject import Subject
 from ..workers import local_workers
 from .configuration import Study
@@ -47,7 +48,8 @@ def estimate(study: Study, index: Index) -> list[str]:
     """
     counts = index.counts()
     lines = [
-        f"{study.title}: {_maps(counts.total)}, {counts.done} done, {counts.failed} failed before, {counts.left} to do."
+        f"{study.title}: {counted(counts.total, 'map')}, {counts.done} done, {counts.failed} failed before, "
+        f"{counts.left} to do."
     ]
     workers, threads = _workers(study)
     maps = Counter(item.network for _, item in index.waiting())
@@ -57,10 +59,10 @@ def estimate(study: Study, index: Index) -> list[str]:
             continue
         cost = _cost(study, (item for _, item in index.waiting() if item.network == network.name), threads)
         if cost is None:
-            lines.append(f"{network.name}: {_maps(maps[network.name])}; no photo can be read for a trial.")
+            lines.append(f"{network.name}: {counted(maps[network.name], 'map')}; no photo can be read for a trial.")
             continue
         own = maps[network.name] * cost.seconds / workers
-        lines.append(f"{network.name}: {_maps(maps[network.name])}, {cost.seconds:.3g} s each, {_hours(own)}.")
+        lines.append(f"{network.name}: {counted(maps[network.name], 'map')}, {cost.seconds:.3g} s each, {_hours(own)}.")
         seconds += own
         room += maps[network.name] * (cost.bytes + _BESIDE_A_MAP)
     if counts.left:
@@ -104,10 +106,6 @@ def _free(folder: Path) -> int:
     """Bytes free where a folder is, or will be."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     return shutil.disk_usage(there).free
-
-
-def _maps(count: int) -> str:
-    return f"{count} map{'s' * (count != 1)}"
 
 
 def _hours(seconds: float) -> str:
